@@ -1,0 +1,1 @@
+"""The Arctic Glacier Dataset as a Dagster asset graph."""

@@ -1,0 +1,1 @@
+"""Assets that publish: workbook, Parquet tables, coverage."""

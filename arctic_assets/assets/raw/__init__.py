@@ -1,0 +1,1 @@
+"""Assets that fetch and archive providers' files, one module per provider."""

@@ -1,0 +1,1 @@
+"""Jobs named by intent. Sensors and schedules come here."""

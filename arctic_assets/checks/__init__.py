@@ -1,0 +1,1 @@
+"""Asset checks: those built from `tables`, and those that compare variables."""

@@ -1,0 +1,1 @@
+"""Writers for each export format; they know files, not Dagster."""

@@ -1,0 +1,1 @@
+"""The SYNTHETIC mirror: small files in the providers' formats, with known answers."""

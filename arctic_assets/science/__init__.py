@@ -1,0 +1,1 @@
+"""Pure functions on arrays, frames and geometries. Nothing here reads files or knows Dagster."""

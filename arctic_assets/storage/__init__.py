@@ -1,0 +1,1 @@
+"""Archive of raw files, DuckDB warehouse, Dagster's own storage."""

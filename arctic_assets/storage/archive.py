@@ -1,0 +1,219 @@
+"""Raw provider files with their provenance, in the providers' own layout.
+
+`<root>/<provider>/<provider's own path>`, and beside each file a `<name>.source.json`. Guarantees:
+
+- a file that is there is whole: it is written under a temporary name, verified (size, checksum, opens with its
+  reader), and only then renamed;
+- asking again changes nothing unless the provider's bytes changed; then the old file is kept under
+  `.superseded/`, and the sidecar of the new one names it;
+- the archive is itself a valid mirror.
+
+What is in a file (months, boxes, ids) is the `content` its verification found: the archive finds files by it, so
+nothing depends on file names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+
+from arctic_assets.errors import ArchiveError, SourceError
+from arctic_assets.provenance import Delivery, Product, SourceObject, Verified
+
+SIDECAR = ".source.json"
+PART = ".part"
+
+
+class Archive:
+    """Directory of raw files.
+
+    Args:
+        root: `<home>/raw`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def file(self, found: SourceObject) -> Path:
+        """Path of an archived file on this machine."""
+        return self.root / found.provider / found.path
+
+    def get(self, provider: str, path: str) -> SourceObject | None:
+        """The archived object at a provider's path, or None."""
+        target = self._target(provider, path)
+        sidecar = _sidecar(target)
+        return _read_sidecar(sidecar) if sidecar.is_file() and target.is_file() else None
+
+    def objects(self, provider: str) -> list[SourceObject]:
+        """All current objects of a provider, sorted by path."""
+        folder = self.root / provider
+        found = [
+            _read_sidecar(sidecar)
+            for sidecar in sorted(folder.rglob(f"*{SIDECAR}"))
+            if sidecar.with_name(sidecar.name.removesuffix(SIDECAR)).is_file()
+        ]
+        return sorted(found, key=lambda o: o.path)
+
+    def store(
+        self,
+        product: Product,
+        path: str,
+        transfer: Callable[[Path, SourceObject | None], Delivery | None],
+        verify: Callable[[Path], Verified],
+    ) -> tuple[SourceObject | None, bool]:
+        """Bring one file into the archive, or leave things as they are.
+
+        Args:
+            product: what the file belongs to.
+            path: the provider's own path of the file.
+            transfer: writes the bytes to the path it is given; gets the object we hold already, if any; returns
+                None when there is nothing (new) to store. It may find a part of an earlier attempt at that path.
+            verify: opens the file; raises SourceError when it is not what it should be.
+
+        Returns:
+            The object that is now in the archive (None when there is none), and whether its bytes are new.
+
+        Raises:
+            SourceError: size or checksum differ from what the provider stated, or `verify` refused the file.
+                The archive is as before; the refused file is gone.
+        """
+        provider = product.provider
+        target = self._target(provider, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}{PART}")
+        with self._lock(provider, path):
+            held = self.get(provider, path)
+            delivery = transfer(part, held)
+            if delivery is None:
+                return held, False
+            try:
+                digest = _check(part, delivery)
+                if held and held.sha256 == digest:
+                    part.unlink()
+                    return held, False
+                facts = verify(part)
+            except SourceError:
+                part.unlink(missing_ok=True)
+                raise
+            found = SourceObject(
+                source_id=f"{provider}/{path}#{digest[:12]}",
+                provider=provider,
+                product=product.name,
+                version=facts.version or product.version,
+                url=delivery.url,
+                sha256=digest,
+                bytes=part.stat().st_size,
+                retrieved_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                licence=product.licence,
+                citation=product.citation,
+                path=path,
+                is_synthetic=facts.is_synthetic,
+                etag=delivery.etag,
+                last_modified=delivery.last_modified,
+                supersedes=held.source_id if held else None,
+                content=facts.content,
+            )
+            if held:
+                self._put_aside(target, held)
+                _sidecar(target).unlink()  # a crash from here on leaves a file without sidecar: it is fetched again
+            os.replace(part, target)
+            _write_atomically(_sidecar(target), json.dumps(asdict(found), indent=1, ensure_ascii=False))
+            return found, True
+
+    def verify(self, found: SourceObject) -> None:
+        """Compare a stored file with its sidecar.
+
+        Raises:
+            ArchiveError: the bytes are not those that were stored.
+        """
+        digest = _sha256(self.file(found))
+        if digest != found.sha256:
+            raise ArchiveError(
+                "an archived file was changed after it was stored",
+                where=self.file(found),
+                expected=f"SHA-256 {found.sha256}",
+                got=f"SHA-256 {digest}",
+                todo="delete the file and its .source.json; the next run fetches it again",
+            )
+
+    def _target(self, provider: str, path: str) -> Path:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.name:
+            raise SourceError(
+                "a provider's path climbs out of its folder",
+                where=f"{provider}/{path}",
+                expected="a relative path without '..'",
+                got=path,
+                todo="do not use this mirror; tell its owner",
+            )
+        return self.root / provider / pure
+
+    def _lock(self, provider: str, path: str) -> FileLock:
+        name = hashlib.sha256(f"{provider}/{path}".encode()).hexdigest()[:24]
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / name)
+
+    def _put_aside(self, target: Path, held: SourceObject) -> None:
+        aside = self.root / ".superseded" / held.provider / f"{held.path}.{held.sha256[:12]}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        if not aside.exists():
+            os.link(target, aside)
+        _write_atomically(_sidecar(aside), json.dumps(asdict(held), indent=1, ensure_ascii=False))
+
+
+def _check(part: Path, delivery: Delivery) -> str:
+    size = part.stat().st_size
+    if delivery.expected_bytes is not None and size != delivery.expected_bytes:
+        raise SourceError(
+            "a download has another length than the provider stated",
+            where=delivery.url,
+            expected=f"{delivery.expected_bytes} bytes",
+            got=f"{size} bytes",
+            todo="run again; if it stays, the file is damaged at the provider",
+        )
+    digest = _sha256(part)
+    if delivery.expected_sha256 is not None and digest != delivery.expected_sha256:
+        raise SourceError(
+            "a download has another checksum than the provider stated",
+            where=delivery.url,
+            expected=f"SHA-256 {delivery.expected_sha256}",
+            got=f"SHA-256 {digest}",
+            todo="run again; if it stays, the file is damaged at the provider",
+        )
+    return digest
+
+
+def _sidecar(target: Path) -> Path:
+    return target.with_name(target.name + SIDECAR)
+
+
+def _read_sidecar(path: Path) -> SourceObject:
+    try:
+        return SourceObject(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(
+            "a provenance file cannot be read",
+            where=path,
+            expected="JSON as the archive writes it",
+            got=str(error),
+            todo="delete it and the file beside it; the next run fetches them again",
+        ) from error
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}{PART}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

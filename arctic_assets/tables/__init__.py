@@ -1,0 +1,42 @@
+"""One Pandera model per DuckDB table: the only place that says which columns exist and what they mean.
+
+Add a column here and it appears in the warehouse, the checks, the UI, the workbook and the docs.
+"""
+
+from __future__ import annotations
+
+from arctic_assets.tables.area import Area, Outline
+from arctic_assets.tables.base import Column, Failure, Table, column, soft_violations, violations
+from arctic_assets.tables.mass_balance import MassBalance
+from arctic_assets.tables.provenance import Gap, SourceObject
+from arctic_assets.tables.temperature import TemperatureAnnual, TemperatureMonthly
+from arctic_assets.tables.thickness import Thickness, Volume
+
+TABLES: tuple[type[Table], ...] = (
+    Outline,
+    Area,
+    Thickness,
+    Volume,
+    MassBalance,
+    TemperatureMonthly,
+    TemperatureAnnual,
+)
+
+__all__ = [
+    "TABLES",
+    "Area",
+    "Column",
+    "Failure",
+    "Gap",
+    "MassBalance",
+    "Outline",
+    "SourceObject",
+    "Table",
+    "TemperatureAnnual",
+    "TemperatureMonthly",
+    "Thickness",
+    "Volume",
+    "column",
+    "soft_violations",
+    "violations",
+]

@@ -1,0 +1,97 @@
+"""Outlines and what is measured on them: area and perimeter."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import ClassVar
+
+from arctic_assets.tables.base import Table, column
+
+_GLACIER = "Glacier: id in the registry"
+_INVENTORY = "Dated outline set: rgi7 (the reference) or a nominal year"
+
+
+class Outline(Table):
+    """Outline of each glacier in each inventory, with how, from what and by whom it was made."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "outline"
+        title = "Outlines"
+        metadata: ClassVar = {"grain": "inventory"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    inventory: str = column(_INVENTORY, key=True)
+    geometry: bytes = column("Outline as WKB, longitude and latitude (EPSG:4326); shared divides are dissolved")
+    n_members: int = column("Number of RGI outlines that make up the glacier", unit="1", hard=(1, None))
+    member_ids: list[str] = column("RGI7 ids of the members")
+    rgi6_ids: list[str] = column("RGI6 ids linked to the members, for products that know only RGI6")
+    rgi6_weights: list[float] = column("Share of each RGI6 glacier's area that lies in this glacier, 0 to 1")
+    zmean_m: float | None = column(
+        "Mean elevation, area-weighted over the members (RGI7 attribute)",
+        unit="m",
+        nullable=True,
+        hard=(-100, 9000),
+        uncertainty="not given by RGI7",
+    )
+    image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)
+    method: str = column("How the outline was made")
+    scene_ids: list[str] = column("Satellite scenes the outline was drawn on")
+    revision: int = column("0 as made by the platform; higher numbers are edits by a person", hard=(0, None))
+    editor: str | None = column("Who edited the outline", nullable=True)
+    reason: str | None = column("Why it was edited", nullable=True)
+    link_overlap: float | None = column(
+        "Smallest overlap share of the official RGI6-RGI7 links used; missing when the registry names RGI7 ids",
+        unit="1",
+        nullable=True,
+        hard=(0, 1.01),
+        warn=(0.9, None),
+        uncertainty="a ratio of the official links",
+    )
+
+
+class Area(Table):
+    """Area and perimeter of each outline, measured on the WGS84 ellipsoid."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "area"
+        title = "Area"
+        metadata: ClassVar = {"grain": "inventory"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    inventory: str = column(_INVENTORY, key=True)
+    area_km2: float = column(
+        "Geodesic area", unit="km2", hard=(0.01, 25000), uncertainty="area_bound_km2, area_sigma_km2"
+    )
+    area_bound_km2: float = column(
+        "Upper bound of the resolution error: perimeter times half a pixel", unit="km2", hard=(0, None)
+    )
+    area_sigma_km2: float = column(
+        "Area uncertainty by the buffer method: half the difference of the outline grown and shrunk by half a pixel",
+        unit="km2",
+        hard=(0, None),
+    )
+    perimeter_km: float = column(
+        "Geodesic length of all boundaries, rock islands included, shared divides not",
+        unit="km",
+        hard=(0.3, None),
+        uncertainty="grows with digitising detail; no single figure",
+    )
+    perimeter_outer_km: float = column(
+        "Length of the outer boundaries", unit="km", hard=(0.3, None), uncertainty="as perimeter_km"
+    )
+    perimeter_islands_km: float = column(
+        "Length of the boundaries of rock islands", unit="km", hard=(0, None), uncertainty="as perimeter_km"
+    )
+    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None))
+    half_pixel_m: float = column("Half a pixel of the sensor, used for both uncertainties", unit="m", hard=(0, 100))
+    rgi_area_km2: float | None = column(
+        "Sum of the members' area as RGI states it",
+        unit="km2",
+        nullable=True,
+        uncertainty="not given by RGI7",
+    )
+    image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)

@@ -1,0 +1,340 @@
+"""The language in which tables are described: columns with unit, meaning, key, hard and soft range.
+
+One Pandera model per DuckDB table (`arctic_assets.tables`). From it come the table's DDL, the gate before every
+write, the asset checks, the column list in the UI, the codebook of the workbook and the docs. Nothing about
+columns is written down anywhere else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import pandas as pd
+import pandera.pandas as pa
+
+from arctic_assets.errors import TableError
+
+Range = tuple[float | None, float | None]
+Grain = Literal["glacier", "inventory", "month", "year", "none"]
+
+_DUCKDB_TYPES: dict[object, str] = {
+    str: "VARCHAR",
+    float: "DOUBLE",
+    int: "BIGINT",
+    bool: "BOOLEAN",
+    bytes: "BLOB",
+    dt.date: "DATE",
+    dt.datetime: "TIMESTAMP",
+    list[str]: "VARCHAR[]",
+    list[float]: "DOUBLE[]",
+}
+_PANDAS_TYPES: dict[object, str] = {
+    float: "float64",
+    int: "Int64",
+    bool: "bool",
+    dt.datetime: "datetime64[us]",
+    str: "str",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, as every reader of the registry sees it."""
+
+    name: str
+    type: object
+    unit: str
+    description: str
+    key: bool
+    nullable: bool
+    hard: Range
+    warn: Range
+    isin: tuple[str, ...]
+    uncertainty: str
+
+    @property
+    def duckdb_type(self) -> str:
+        """Type in the DDL."""
+        return _DUCKDB_TYPES[self.type]
+
+    @property
+    def constraint(self) -> str:
+        """The hard limits in words, e.g. `0.01 to 25000 km2`."""
+        if self.isin:
+            return "one of " + ", ".join(self.isin)
+        return _range_text(self.hard, self.unit)
+
+    @property
+    def expectation(self) -> str:
+        """The soft limits in words."""
+        return _range_text(self.warn, self.unit)
+
+
+def _range_text(limits: Range, unit: str) -> str:
+    low, high = limits
+    suffix = f" {unit}" if unit not in ("", "1") else ""
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}{suffix}"
+    if low is not None:
+        return f"at least {low:g}{suffix}"
+    if high is not None:
+        return f"at most {high:g}{suffix}"
+    return ""
+
+
+def column(
+    description: str,
+    *,
+    unit: str = "",
+    key: bool = False,
+    nullable: bool = False,
+    hard: Range = (None, None),
+    warn: Range = (None, None),
+    isin: tuple[str, ...] = (),
+    uncertainty: str = "",
+) -> Any:
+    """A column of a `Table`.
+
+    Args:
+        description: meaning, in one sentence that a glaciologist understands.
+        unit: unit of the values; empty for text and dates, `1` for pure numbers.
+        key: part of the primary key.
+        nullable: may be missing.
+        hard: inclusive limits; a row outside is refused.
+        warn: inclusive limits; a row outside is kept and shown by a check.
+        isin: the allowed values.
+        uncertainty: for a measured or computed quantity: the name of the column that holds its uncertainty,
+            or the reason why there is none.
+    """
+    return pa.Field(
+        nullable=nullable,
+        ge=hard[0],
+        le=hard[1],
+        isin=list(isin) or None,
+        description=description,
+        metadata={
+            "unit": unit,
+            "key": key,
+            "hard": hard,
+            "warn": warn,
+            "isin": isin,
+            "uncertainty": uncertainty,
+        },
+    )
+
+
+class Table(pa.DataFrameModel):
+    """Base of all table models: the columns that every row carries, and what can be asked of a model.
+
+    A subclass sets in its `Config` the `name` (in the DuckDB schema `derived`), the `title` and the `grain`;
+    its docstring is the description of the table.
+    """
+
+    source_ids: list[str] = column("Archived provider files this row was made from: provenance.source_object.source_id")
+    run_id: str = column("Dagster run that wrote the row")
+    code_version: str = column("Version of the method that made the row")
+    recorded_at: dt.datetime = column("When the row was written, UTC")
+    is_synthetic: bool = column("True when any source of the row is the SYNTHETIC sample")
+
+    class Config:
+        """Pandera: no column more, no column less."""
+
+        strict = True
+
+    @classmethod
+    def table(cls) -> str:
+        """Name in the schema `derived`."""
+        return str(cls.to_schema().name)
+
+    @classmethod
+    def title(cls) -> str:
+        """Name for people."""
+        return str(cls.to_schema().title)
+
+    @classmethod
+    def grain(cls) -> Grain:
+        """What one partition of the table is."""
+        return cast(Any, cls.__config__).metadata["grain"]  # type: ignore[no-any-return]
+
+    @classmethod
+    def columns(cls) -> list[Column]:
+        """The columns in DDL order: keys first, provenance last."""
+        own = columns_of(cls)
+        common = {c.name for c in columns_of(Table)}
+        return (
+            [c for c in own if c.key]
+            + [c for c in own if not c.key and c.name not in common]
+            + [c for c in own if c.name in common]
+        )
+
+    @classmethod
+    def key(cls) -> list[str]:
+        """Names of the primary key columns."""
+        return [c.name for c in cls.columns() if c.key]
+
+    @classmethod
+    def value_columns(cls) -> list[str]:
+        """Names of all columns that make two rows different: all but when and by which run they were written."""
+        stamp = {"run_id", "code_version", "recorded_at"}
+        return [c.name for c in cls.columns() if c.name not in stamp]
+
+    @classmethod
+    def partitioncolumns_of(cls) -> list[str]:
+        """Names of the columns that say to which partition a row belongs."""
+        return {
+            "glacier": ["glacier_id"],
+            "inventory": ["glacier_id", "inventory"],
+            "month": ["glacier_id", "month"],
+            "year": ["glacier_id", "year"],
+            "none": [],
+        }[cls.grain()]
+
+    @classmethod
+    def no_rows(cls) -> pd.DataFrame:
+        """No rows, all columns with their types."""
+        return cls.conform(pd.DataFrame({c.name: pd.Series(dtype="object") for c in cls.columns()}))
+
+    @classmethod
+    def conform(cls, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with the model's column order and types; columns the model allows to be missing are added.
+
+        Raises:
+            TableError: a column is unknown, a required one is missing, or a value cannot be converted.
+        """
+        columns = cls.columns()
+        names = [c.name for c in columns]
+        unknown = sorted(set(frame.columns) - set(names))
+        missing = [c.name for c in columns if c.name not in frame.columns and not c.nullable]
+        if unknown or missing:
+            raise TableError(
+                f"the columns do not fit the table {cls.table()}",
+                where=f"derived.{cls.table()}",
+                expected=", ".join(names),
+                got=f"unknown: {unknown or 'none'}; missing: {missing or 'none'}",
+                todo="change the frame, or the model in arctic_assets/tables",
+            )
+        out = {}
+        for c in columns:
+            values = frame[c.name] if c.name in frame else pd.Series([None] * len(frame), index=frame.index)
+            try:
+                out[c.name] = values.astype(cast(Any, _PANDAS_TYPES.get(c.type, "object")))
+            except (TypeError, ValueError) as error:
+                raise TableError(
+                    f"a value of {c.name} cannot be stored",
+                    where=f"derived.{cls.table()}.{c.name}",
+                    expected=c.duckdb_type,
+                    got=str(error),
+                    todo="look at the rows the asset made for this column",
+                ) from error
+        return pd.DataFrame(out).reset_index(drop=True)
+
+
+def columns_of(model: type[pa.DataFrameModel]) -> list[Column]:
+    """The columns of any model whose fields are made by `column`, in the order of definition."""
+    hints = typing.get_type_hints(model)
+    found = []
+    for name, (_, info) in model.__fields__.items():
+        facts = cast(dict[str, Any], info.metadata)
+        found.append(
+            Column(
+                name=name,
+                type=_plain(hints[name]),
+                unit=facts["unit"],
+                description=info.description or "",
+                key=facts["key"],
+                nullable=bool(info.nullable),
+                hard=facts["hard"],
+                warn=facts["warn"],
+                isin=facts["isin"],
+                uncertainty=facts["uncertainty"],
+            )
+        )
+    return found
+
+
+def _plain(hint: object) -> object:
+    """`float | None` and `float` are the same column type; nullability is the column's own fact."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Rows that break one rule.
+
+    Attributes:
+        rule: the rule in words, with unit and bound.
+        column: the column concerned, or the key columns.
+        rows: the failing rows (key columns and the value).
+    """
+
+    rule: str
+    column: str
+    rows: pd.DataFrame
+
+
+def violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
+    """The rules of the model that the rows break: types, nulls, keys, hard ranges.
+
+    Args:
+        model: the table's model.
+        frame: rows as `Table.conform` returns them.
+
+    Returns:
+        One `Failure` per broken rule, empty when the rows may be stored.
+    """
+    found: list[Failure] = []
+    key = model.key()
+    duplicated = frame.duplicated(subset=key, keep=False) if key else pd.Series(False, index=frame.index)
+    if duplicated.any():
+        found.append(Failure(f"key ({', '.join(key)}) is unique", ", ".join(key), frame.loc[duplicated, key]))
+    try:
+        model.to_schema().validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        by_name = {c.name: c for c in model.columns()}
+        for (name, check), group in cases.groupby(["column", "check"], dropna=False, sort=False):
+            col = by_name.get(str(name))
+            index = [i for i in group["index"] if i is not None and not pd.isna(i)]
+            shown = [*key, *([str(name)] if col and str(name) not in key else [])]
+            rows = frame.loc[index, shown] if index else group[["failure_case"]]
+            found.append(Failure(_rule(check, col), str(name), rows))
+    return found
+
+
+def _rule(check: object, col: Column | None) -> str:
+    if col is None:
+        return str(check)
+    if str(check) == "not_nullable":
+        return f"{col.name} is never missing"
+    if col.constraint and not str(check).startswith("dtype"):
+        return f"{col.name} is {col.constraint}"
+    return f"{col.name}: {check}"
+
+
+def soft_violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
+    """Rows outside the soft ranges: kept, but worth a look."""
+    found = []
+    for c in model.columns():
+        low, high = c.warn
+        if low is None and high is None:
+            continue
+        values = pd.to_numeric(frame[c.name])
+        out = (values < (low if low is not None else float("-inf"))) | (
+            values > (high if high is not None else float("inf"))
+        )
+        out = out.fillna(False).astype(bool)
+        if out.any():
+            found.append(
+                Failure(
+                    f"{c.name} is expected within {c.expectation}",
+                    c.name,
+                    frame.loc[out, [*model.key(), c.name]],
+                )
+            )
+    return found

@@ -1,0 +1,72 @@
+"""Annual mass balance."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import ClassVar
+
+from arctic_assets.tables.base import Table, column
+
+ORIGINS = ("observed", "reconstruction", "model")
+
+
+class MassBalance(Table):
+    """Specific mass balance per balance year (October to September, labelled by its end), one row per origin."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "mass_balance"
+        title = "Mass balance"
+        metadata: ClassVar = {"grain": "year"}
+
+    glacier_id: str = column("Glacier: id in the registry", key=True)
+    year: int = column("Balance year, labelled by its end", hard=(1880, 2100), key=True)
+    origin: str = column("Where the value comes from", key=True, isin=ORIGINS)
+    annual_balance_m_we: float = column(
+        "Annual balance",
+        unit="m w.e.",
+        hard=(-6, 5),
+        warn=(-4, 3.6),
+        uncertainty="annual_balance_sigma_m_we",
+    )
+    annual_balance_sigma_m_we: float = column("Uncertainty of the annual balance", unit="m w.e.", hard=(0, 5))
+    sigma_origin: str = column(
+        "Where the uncertainty comes from: as reported, or assumed because none is reported",
+        isin=("reported", "assumed", "model"),
+    )
+    winter_balance_m_we: float | None = column(
+        "Winter balance",
+        unit="m w.e.",
+        nullable=True,
+        hard=(-0.5, 7),
+        warn=(0, 5),
+        uncertainty="winter_balance_sigma_m_we",
+    )
+    winter_balance_sigma_m_we: float | None = column(
+        "Uncertainty of the winter balance, where reported", unit="m w.e.", nullable=True, hard=(0, 5)
+    )
+    summer_balance_m_we: float | None = column(
+        "Summer balance",
+        unit="m w.e.",
+        nullable=True,
+        hard=(-8, 1.5),
+        warn=(-6, 0),
+        uncertainty="summer_balance_sigma_m_we",
+    )
+    summer_balance_sigma_m_we: float | None = column(
+        "Uncertainty of the summer balance, where reported", unit="m w.e.", nullable=True, hard=(0, 5)
+    )
+    reference_area_km2: float | None = column(
+        "Area the balance refers to; may differ from the outline's",
+        unit="km2",
+        nullable=True,
+        hard=(0.01, 25000),
+        uncertainty="not given by the source",
+    )
+    period_start: dt.date | None = column("First day of the balance year, where reported", nullable=True)
+    period_end: dt.date | None = column("Last day of the balance year, where reported", nullable=True)
+    scope: str = column(
+        "What was measured: the glacier itself, or the ice cap it belongs to", isin=("own", "parent_ice_cap")
+    )
+    preferred: bool = column("True for the origin that the preferred series takes in this year")

@@ -1,0 +1,92 @@
+"""Air temperature at 2 m over the glacier, monthly and annual."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from arctic_assets.tables.base import Table, column
+
+_GLACIER = "Glacier: id in the registry"
+_NO_SIGMA = "ERA5 monthly means carry no uncertainty; the difference to t2m_adjusted_c shows the elevation mismatch"
+
+
+class TemperatureMonthly(Table):
+    """Monthly mean air temperature over each outline, weighted by the overlap with each ERA5 cell."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "temperature_monthly"
+        title = "Temperature, monthly"
+        metadata: ClassVar = {"grain": "month"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    month: str = column("Month, YYYY-MM", key=True)
+    t2m_c: float = column(
+        "2 m air temperature, mean over the outline", unit="degC", hard=(-50, 20), uncertainty=_NO_SIGMA
+    )
+    t2m_adjusted_c: float | None = column(
+        "t2m_c moved from the ERA5 orography to the glacier's mean elevation by lapse_rate_k_per_km",
+        unit="degC",
+        nullable=True,
+        hard=(-60, 30),
+        uncertainty=_NO_SIGMA,
+    )
+    lapse_rate_k_per_km: float | None = column("Lapse rate used for t2m_adjusted_c", unit="K km-1", nullable=True)
+    orography_m: float | None = column(
+        "ERA5 surface elevation over the outline, same weights",
+        unit="m",
+        nullable=True,
+        hard=(-200, 7000),
+        uncertainty="a model field, exact by definition",
+    )
+    n_cells: int = column("Number of ERA5 cells the outline touches", unit="1", hard=(1, None))
+    max_weight: float = column(
+        "Largest share of the outline in one cell", unit="1", hard=(0, 1.000001), uncertainty="exact geometry"
+    )
+    land_fraction: float | None = column(
+        "ERA5 land fraction over the outline, same weights",
+        unit="1",
+        nullable=True,
+        hard=(-0.001, 1.001),
+        uncertainty="a model field, exact by definition",
+    )
+    status: str = column("preliminary (ERA5T) or final", isin=("preliminary", "final"))
+    inventory: str = column("Inventory whose outline was used: the nearest in time")
+
+
+class TemperatureAnnual(Table):
+    """Annual mean temperature and degree days; calendar years and balance years of all twelve months only."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "temperature_annual"
+        title = "Temperature, annual"
+        metadata: ClassVar = {"grain": "year"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    year: int = column("Year; a balance year is labelled by its end", key=True, hard=(1900, 2100))
+    kind: str = column(
+        "calendar: January to December; balance_year: October to September",
+        key=True,
+        isin=("calendar", "balance_year"),
+    )
+    t2m_c: float = column(
+        "Mean of the months, weighted by their days", unit="degC", hard=(-40, 15), uncertainty=_NO_SIGMA
+    )
+    t2m_adjusted_c: float | None = column(
+        "Mean of t2m_adjusted_c, weighted by days",
+        unit="degC",
+        nullable=True,
+        hard=(-50, 25),
+        uncertainty=_NO_SIGMA,
+    )
+    n_months: int = column("Number of months in the mean", unit="1", hard=(12, 12))
+    degree_days_k_d: float = column(
+        "Positive degree days from the monthly t2m_c (Calov and Greve 2005, standard deviation 4.5 K)",
+        unit="K d",
+        hard=(0, 6000),
+        uncertainty="depends on the assumed standard deviation, 4 to 5 K",
+    )
+    status: str = column("preliminary when any month is", isin=("preliminary", "final"))

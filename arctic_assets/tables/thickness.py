@@ -1,0 +1,90 @@
+"""Ice thickness per product, and volume per inventory."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from arctic_assets.tables.base import Table, column
+
+_GLACIER = "Glacier: id in the registry"
+_PRODUCT = "Thickness product: farinotti2019 is the consensus estimate"
+PRODUCTS = ("farinotti2019", "millan2022", "mean", "sia_check")
+
+
+class Thickness(Table):
+    """Ice thickness and volume of each glacier in each product, on the product's own grid and ice mask."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "thickness"
+        title = "Thickness"
+        metadata: ClassVar = {"grain": "glacier"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    product: str = column(_PRODUCT, key=True, isin=PRODUCTS)
+    thickness_m: float = column(
+        "Mean thickness over the product's own ice mask",
+        unit="m",
+        hard=(1, 800),
+        uncertainty="thickness_sigma_m",
+    )
+    thickness_sigma_m: float = column(
+        "Uncertainty of the mean thickness, errors fully correlated over the glacier",
+        unit="m",
+        hard=(0, None),
+    )
+    thickness_max_m: float = column(
+        "Largest thickness",
+        unit="m",
+        hard=(1, 1700),
+        warn=(None, 1000),
+        uncertainty="thickness_sigma_m is that of the mean",
+    )
+    ice_area_km2: float = column(
+        "Area of the product's ice mask",
+        unit="km2",
+        hard=(0.001, 30000),
+        uncertainty="not given by the product",
+    )
+    coverage_fraction: float = column(
+        "Ice mask area over outline area",
+        unit="1",
+        hard=(0, 3),
+        warn=(0.8, 1.2),
+        uncertainty="as ice_area_km2",
+    )
+    volume_km3: float = column("Ice volume", unit="km3", hard=(0.0001, 20000), uncertainty="volume_sigma_km3")
+    volume_sigma_km3: float = column("Uncertainty of the volume", unit="km3", hard=(0, None))
+    mass_gt: float = column(
+        "Ice mass at density_kg_m3", unit="Gt", hard=(0, 20000), uncertainty="volume_sigma_km3 times density"
+    )
+    sea_level_mm: float = column(
+        "Sea-level equivalent, ice below sea level not taken out",
+        unit="mm",
+        hard=(0, 50),
+        uncertainty="volume_sigma_km3 times density / 361.8",
+    )
+    density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920))
+    rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
+    sigma_kind: str = column("What thickness_sigma_m is", isin=("record_bands", "product", "spread"))
+
+
+class Volume(Table):
+    """Volume per inventory: one mean thickness times each area, so thinning does not show (`static_thickness`)."""
+
+    class Config:
+        """Name and grain."""
+
+        name = "volume"
+        title = "Volume"
+        metadata: ClassVar = {"grain": "inventory"}
+
+    glacier_id: str = column(_GLACIER, key=True)
+    inventory: str = column("Inventory whose area is used", key=True)
+    product: str = column(_PRODUCT, key=True, isin=PRODUCTS)
+    volume_km3: float = column(
+        "Mean thickness times area", unit="km3", hard=(0.0001, 20000), uncertainty="volume_sigma_km3"
+    )
+    volume_sigma_km3: float = column("Uncertainty from thickness and area", unit="km3", hard=(0, None))
+    static_thickness: bool = column("True: the thickness is one estimate for all dates")
