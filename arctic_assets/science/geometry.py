@@ -4,8 +4,8 @@ Here: measures of one outline, the union of several members, the check that an o
 outlines are polygonal shapely geometries in EPSG:4326, x = longitude, y = latitude, in degrees.
 Not here: reading outline files (`sources`), mapping ice on satellite scenes, differences between inventories.
 
-Areas and lengths are geodesic (Karney 2013, doi:10.1007/s00190-012-0578-z, through `pyproj.Geod`), because a polar
-projection or a UTM zone distorts an archipelago four zones wide.
+Areas and lengths are geodesic (Karney 2013, doi:10.1007/s00190-012-0578-z, through `pyproj.Geod`): no projection is
+true in both, and an archipelago spans four UTM zones.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def buffer_sigma_km2(geom: BaseGeometry, distance_m: float = 15.0) -> float:
 
     The outline is buffered in a Lambert azimuthal equal-area projection centred on it: the difference of two areas
     then needs no correction however wide the outline is, and distances are off by cos(c/2) only: 0.06 % at the ends
-    of an archipelago 900 km long (c = 4 degrees), 1 cm in a buffer of 15 m. A UTM zone would be 2 % off there.
+    of an archipelago 900 km long (c = 4 degrees), 1 cm in a buffer of 15 m.
 
     Args:
         geom: valid outline; dissolve members first, or every divide counts twice.
@@ -176,7 +176,7 @@ def check_outline(geom: object, where: str) -> None:
     if not np.isfinite(coordinates).all():
         raise refuse("An outline has coordinates that are not finite.", lonlat, extent, "export it again")
     if south < -90 or north > 90 or west < -180 or east > 360:
-        swapped = -90 <= west and east <= 90 and -180 <= south and north <= 360
+        swapped = west >= -90 and east <= 90 and south >= -180 and north <= 360
         raise refuse(
             "An outline is not in longitude and latitude" + (": the axes are swapped." if swapped else "."),
             lonlat,

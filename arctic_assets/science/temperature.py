@@ -4,9 +4,11 @@ Here: the grid, the coverage weights of outlines on it, the weighted means, adju
 annual means and degree days.
 Not here: opening NetCDF files and choosing between preliminary and final fields (`sources`), trends.
 
-The weight of a cell is the share of it that the outline covers (in longitude and latitude, the plane in which cells
-are rectangles) times the geodesic area of the cell. Weights depend on outline and grid alone, so they are computed once
-and then serve every month as one sparse product.
+The weight of a cell is the share of it that the outline covers, in the plane of longitude and latitude where cells are
+rectangles, times the geodesic area of the cell. The geodesic area of the overlap itself differs by the narrowing of
+meridians within a cell; over 16 Arctic glaciers and neighbour cells 2 K apart the means differ by at most 0.006 K,
+which the field does not resolve: it has one number per cell.
+Weights depend on outline and grid alone, so they are computed once and then serve every month as one sparse product.
 """
 
 from __future__ import annotations
@@ -138,8 +140,8 @@ class Weights:
 
     Attributes:
         overlap_km2: sparse, shape (n_outlines, n_lat * n_lon), cells in the file's own order, km².
-        covered_fraction: share of each outline's area that lies on the grid, shape (n_outlines,); below 1 the mean is
-            that of the covered part, at 0 there is none.
+        covered_fraction: share of each outline's area that lies on the grid, to 1e-6, shape (n_outlines,); below 1 the
+            mean is that of the covered part, at 0 there is none.
         shape: (n_lat, n_lon) of the grid.
     """
 
@@ -162,7 +164,8 @@ class Weights:
     @property
     def n_cells(self) -> NDArray[np.int64]:
         """Number of cells that each outline touches, shape (n_outlines,)."""
-        return np.diff(self.overlap_km2.indptr).astype(np.int64)
+        counts: NDArray[np.int64] = np.diff(self.overlap_km2.indptr).astype(np.int64)
+        return counts
 
     @property
     def max_weight(self) -> NDArray[np.float64]:
@@ -230,7 +233,7 @@ def coverage_weights(outlines: Sequence[BaseGeometry], grid: Grid) -> Weights:
     features = []
     for row, outline in enumerate(outlines):
         for turn in (-360.0, 0.0, 360.0):
-            left, bottom, right, top = shapely.bounds(outline) + (turn, 0.0, turn, 0.0)
+            left, bottom, right, top = shapely.bounds(outline) + np.array([turn, 0.0, turn, 0.0])
             if left >= east or right <= west or bottom >= north or top <= south:
                 continue
             moved = _turned(outline, turn)
@@ -245,26 +248,24 @@ def coverage_weights(outlines: Sequence[BaseGeometry], grid: Grid) -> Weights:
     raster = NumPyRasterSource(np.zeros(grid.shape, dtype=np.float32), xmin=west, ymin=south, xmax=east, ymax=north)
     found = exact_extract(raster, JSONFeatureSource(features), ["cell_id", "coverage"]) if features else []
     area = grid.cell_area_km2()
-    outline_index, cell_index, overlap = [], [], []
+    outline_index, cell_index, overlap = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
     for row, feature in zip(rows, found, strict=True):
         share = np.asarray(feature["properties"]["coverage"], dtype=np.float64)
         # exactextract numbers cells from the north-west corner whatever the file's order.
         from_north, column = np.divmod(np.asarray(feature["properties"]["cell_id"], dtype=np.int64), n_lon)
         lat_index = from_north if grid.latitude[0] >= grid.latitude[-1] else n_lat - 1 - from_north
         touched = share > 0
-        outline_index.append(np.full(touched.sum(), row))
+        outline_index.append(np.full(touched.sum(), row, dtype=np.int64))
         cell_index.append((lat_index * n_lon + column)[touched])
         overlap.append((share * area[lat_index])[touched])
 
-    def joined(arrays: list[NDArray], dtype: type) -> NDArray:
-        return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
-
     matrix = coo_array(
-        (joined(overlap, np.float64), (joined(outline_index, np.int64), joined(cell_index, np.int64))),
+        (np.concatenate(overlap), (np.concatenate(outline_index), np.concatenate(cell_index))),
         shape=(len(outlines), n_lat * n_lon),
     ).tocsr()
     matrix.sort_indices()
-    return Weights(matrix, np.minimum(covered, 1.0), grid.shape)
+    # Clipping moves the crossing of a slanted edge by less than 1e-7 of an area: an outline in two halves is whole.
+    return Weights(matrix, np.minimum(covered, 1.0).round(6), grid.shape)
 
 
 def zonal_mean(weights: Weights, values: ArrayLike) -> NDArray[np.float64]:
@@ -388,7 +389,7 @@ def lapse_adjust(
 
 
 def positive_degree_days(t_c: ArrayLike, days: ArrayLike, sigma_k: float = 4.5) -> NDArray[np.float64]:
-    """Expected positive degree days of a month, K d, from its mean temperature (Calov & Greve 2005, eq. 6).
+    """Expected positive degree days of a month, K d, from its mean temperature (Calov & Greve 2005).
 
     PDD = days * [sigma / sqrt(2 pi) * exp(-T² / (2 sigma²)) + T / 2 * erfc(-T / (sqrt(2) sigma))]
 
@@ -414,11 +415,13 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
     have it.
 
     Args:
-        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_adjusted_c; others are ignored.
+        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_adjusted_c, and status where it is known; others
+            are ignored.
 
     Returns:
         A frame with glacier_id, year, kind ('balance_year' or 'calendar'), t2m_c, t2m_adjusted_c, n_months,
-        degree_days_k_d, one row per complete year, sorted by the first three; and the years with 1 to 11 months.
+        degree_days_k_d and, where it is known, status ('preliminary' when any month is), one row per complete year,
+        sorted by the first three; and the years with 1 to 11 months.
 
     Raises:
         TableError: a column is missing, a month is not 'YYYY-MM', or a glacier has a month twice.
@@ -438,6 +441,8 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
             "degree_days": positive_degree_days(months["t2m_c"], days),
         }
     )
+    if "status" in months.columns:
+        parts["preliminary"] = months["status"] == "preliminary"
     both = pd.concat(
         [parts.assign(kind="balance_year", year=year + (month >= 10)), parts.assign(kind="calendar", year=year)]
     ).sort_values(["glacier_id", "year", "kind", "month"], kind="stable")
@@ -453,6 +458,9 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
         }
     ).reset_index()
     annual["year"] = annual["year"].astype("int64")
+    if "status" in months.columns:
+        preliminary = groups["preliminary"].any().to_numpy()
+        annual["status"] = np.where(preliminary, "preliminary", "final")
     complete = annual["n_months"] == _MONTHS_PER_YEAR
     short = annual.loc[~complete, ["glacier_id", "year", "kind", "n_months"]]
     incomplete = [
@@ -476,7 +484,7 @@ def _checked_months(monthly: pd.DataFrame) -> pd.DataFrame:
             got=", ".join(map(str, monthly.columns)),
             todo="take the table temperature_monthly",
         )
-    months = monthly[needed]
+    months = monthly[[*needed, *({"status"} & set(monthly.columns))]].reset_index(drop=True)
     proper = months["month"].astype(str).str.fullmatch(r"\d{4}-(0[1-9]|1[0-2])")
     if not proper.all():
         first = months[~proper].iloc[0]
@@ -510,7 +518,7 @@ def _turned(outline: BaseGeometry, degrees: float) -> BaseGeometry:
     import shapely
 
     flat = shapely.force_2d(outline)
-    return shapely.transform(flat, lambda lonlat: lonlat + [degrees, 0.0]) if degrees else flat
+    return shapely.transform(flat, lambda lonlat: lonlat + np.array([degrees, 0.0])) if degrees else flat
 
 
 def _authalic(latitude: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ temperature. Here a batch is one transaction, and what it leaves in every table 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,12 +26,12 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-_ASSET_EVENTS = {
+_BATCHED_EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     DagsterEventType.ASSET_OBSERVATION,
+    DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
 }
-_BATCHED_EVENTS = {*_ASSET_EVENTS, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
 _RUN_SHARD = "run_shard"
 
 
@@ -81,25 +82,21 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         with self.run_connection(run_id):
             pass  # creates the shard when these are the first events of the run
         with self.index_connection() as conn:
-            conn.execute(
-                text(f"ATTACH DATABASE :path AS {_RUN_SHARD}"), {"path": self.path_for_shard(run_id)}
-            )
+            conn.execute(text(f"ATTACH DATABASE :path AS {_RUN_SHARD}"), {"path": self.path_for_shard(run_id)})
             yield conn
 
-    def _store_assets(
-        self, conn: Connection, events: Sequence[EventLogEntry], event_ids: Sequence[int]
-    ) -> None:
+    def _store_assets(self, conn: Connection, events: Sequence[EventLogEntry], event_ids: Sequence[int]) -> None:
         """Tags of every asset event, and the row in `asset_keys` that tells of an asset's latest ones.
 
         Events of one type write the same columns of `asset_keys`, so the last of each type decides.
         """
-        of_assets = [
-            (e, i) for e, i in zip(events, event_ids, strict=True) if e.dagster_event_type in _ASSET_EVENTS
-        ]
-        self._store_asset_event_tags(conn, [e for e, _ in of_assets], [i for _, i in of_assets])
-        last = {(e.get_dagster_event().asset_key, e.dagster_event_type): (e, i) for e, i in of_assets}
-        for event, event_id in sorted(last.values(), key=lambda pair: pair[1]):
-            self._store_asset_event(conn, event, event_id)
+        self._store_asset_event_tags(conn, events, event_ids)
+        last: dict[Any, dict[Any, tuple[int, EventLogEntry]]] = defaultdict(dict)
+        for event, event_id in zip(events, event_ids, strict=True):
+            last[event.get_dagster_event().asset_key][event.dagster_event_type] = (event_id, event)
+        for of_asset in last.values():
+            for event_id, event in sorted(of_asset.values()):
+                self._store_asset_event(conn, event, event_id)
 
     def _store_planned_checks(
         self,

@@ -48,9 +48,7 @@ class HomeStorage(DagsterSqliteStorage):
         return _OPTIONAL_BASE_DIR
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> HomeStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HomeStorage:
         """Open or create `<home>/dagster/history` and `<home>/dagster/schedules`."""
         return cls.from_local(_dagster_dir(config_value), inst_data=inst_data)
 
@@ -120,6 +118,4 @@ def open_instance(home: Path) -> DagsterInstance:
             section["config"] = {"base_dir": str(home)} | section.get("config", {})
     base_dir = home.resolve() / "dagster"
     base_dir.mkdir(parents=True, exist_ok=True)
-    return DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(base_dir), config_dir=str(config_dir), overrides=config)
-    )
+    return DagsterInstance.from_ref(InstanceRef.from_dir(str(base_dir), config_dir=str(config_dir), overrides=config))

@@ -8,6 +8,7 @@ columns is written down anywhere else.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import types
 import typing
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ class Table(pa.DataFrameModel):
         return [c.name for c in cls.columns() if c.name not in stamp]
 
     @classmethod
-    def partitioncolumns_of(cls) -> list[str]:
+    def partition_columns(cls) -> list[str]:
         """Names of the columns that say to which partition a row belongs."""
         return {
             "glacier": ["glacier_id"],
@@ -233,7 +234,8 @@ class Table(pa.DataFrameModel):
         return pd.DataFrame(out).reset_index(drop=True)
 
 
-def columns_of(model: type[pa.DataFrameModel]) -> list[Column]:
+@functools.cache
+def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
     """The columns of any model whose fields are made by `column`, in the order of definition."""
     hints = typing.get_type_hints(model)
     found = []
@@ -253,7 +255,7 @@ def columns_of(model: type[pa.DataFrameModel]) -> list[Column]:
                 uncertainty=facts["uncertainty"],
             )
         )
-    return found
+    return tuple(found)
 
 
 def _plain(hint: object) -> object:
@@ -338,3 +340,14 @@ def soft_violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
                 )
             )
     return found
+
+
+SHOWN_ROWS = 20
+"""Failing rows shown as evidence; the count is always exact."""
+
+
+def explain(failures: list[Failure]) -> str:
+    """The first failing rows of each rule, as text for an error message."""
+    return "\n".join(
+        f"{f.rule}: {len(f.rows)} row(s), the first:\n{f.rows.head(5).to_string(index=False)}" for f in failures
+    )

@@ -58,7 +58,9 @@ def read_tables(home: Path, *, same_events: bool = False) -> dict[str, list[Row]
             names = [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in sorted(names):
                 rows = conn.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall()
-                tables[f"{path.relative_to(home)}:{name}"] = [_normal(dict(row), _STORED_TWICE if same_events else _RUN_TWICE) for row in rows]
+                tables[f"{path.relative_to(home)}:{name}"] = [
+                    _normal(dict(row), _STORED_TWICE if same_events else _RUN_TWICE) for row in rows
+                ]
     return tables
 
 

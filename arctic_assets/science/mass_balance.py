@@ -1,0 +1,50 @@
+"""Observed mass balance: uncertainties that are not reported, and seasons that must add up to the year.
+
+Here: pure rules on frames of annual values. Not here: reading FoG (`sources.fog`), modelled or geodetic balances.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+SEASONS_TOLERANCE_M_WE = 0.1
+"""How far winter + summer may be from the annual balance. Of the 4,055 years of FoG 2021-05 that report all three,
+45 are further off, by up to 8 m w.e.: the annual value was revised later or the seasons are of other surveys."""
+
+
+def fill_sigma(frame: pd.DataFrame, assumed_sigma_m_we: float) -> pd.DataFrame:
+    """Give every annual balance an uncertainty and say where it comes from.
+
+    Args:
+        frame: `annual_balance_sigma_m_we` as reported, empty where nothing is.
+        assumed_sigma_m_we: one standard deviation for where none is reported. A reported 0 counts as none: no
+            measured balance is exact.
+
+    Returns:
+        A copy with `annual_balance_sigma_m_we` filled and `sigma_origin` (`reported` or `assumed`).
+    """
+    reported = frame["annual_balance_sigma_m_we"].astype("float64")
+    is_reported = reported > 0
+    return frame.assign(
+        annual_balance_sigma_m_we=reported.where(is_reported, assumed_sigma_m_we),
+        sigma_origin=np.where(is_reported, "reported", "assumed"),
+    )
+
+
+def seasons_that_do_not_add_up(frame: pd.DataFrame, tolerance_m_we: float = SEASONS_TOLERANCE_M_WE) -> pd.DataFrame:
+    """Rows whose winter and summer balance do not sum to the annual balance.
+
+    Args:
+        frame: `winter_balance_m_we`, `summer_balance_m_we` (negative where ice melts), `annual_balance_m_we`. Rows
+            that lack one of them are not judged.
+        tolerance_m_we: allowed difference.
+
+    Returns:
+        The rows, with `seasons_minus_annual_m_we`.
+    """
+    seasons = frame["winter_balance_m_we"] + frame["summer_balance_m_we"]
+    difference = (seasons - frame["annual_balance_m_we"]).astype("float64")
+    # 1e-9: sums of decimal fractions are not exact, and a difference of just the tolerance is allowed
+    is_off = difference.abs() > tolerance_m_we + 1e-9
+    return frame.assign(seasons_minus_annual_m_we=difference)[is_off]
