@@ -1,1 +1,6 @@
-"""Asset checks: those built from `tables`, and those that compare variables."""
+"""Asset checks: those built from `tables` (`of_tables`), and those that compare variables (`across`).
+
+The gate is the write: the warehouse refuses rows that break their model. Checks are the visible evidence. Each is
+unpartitioned, looks at the whole table, and carries the exact number of rows checked and failed, at most 20 of the
+failing rows, and what to do.
+"""

@@ -51,12 +51,21 @@ _DECIMALS = {
     "Gt": 4,
     "mm": 6,
     "kg m-3": 0,
-    "m a-1": 2,
     "degrees_east": 4,
     "degrees_north": 4,
 }
 """Decimals shown per unit; the cell holds the full number."""
 _OTHER_DECIMALS = 3
+
+_FACTS = {
+    "Dataset": "Arctic Glacier Dataset",
+    "What it is": "Area, ice thickness and volume, mass balance and air temperature of glaciers. Every number has a "
+    "source, and its uncertainty beside it or the reason in the codebook why there is none.",
+    "Licence": "The numbers are made from the sources listed below: each source's licence says what may be done with "
+    "them. The software that made them, arctic_assets, is licensed under Apache-2.0.",
+    "How to cite": "The arctic_assets developers: arctic_assets, a Dagster platform for the Arctic Glacier Dataset "
+    "(CITATION.cff), with the version; and each of the sources listed below.",
+}
 
 _READING = (
     ("Rows", "Each sheet is a table in long form, one record per row, sorted by its key columns (the first ones)."),
@@ -90,20 +99,20 @@ def write_workbook(
         sources: rows of `provenance.source_object`.
         gaps: rows of `provenance.gap`.
         glaciers: the registry.
-        facts: what the first sheet says of the release. `title`, `version`, `description`, `licence` and `citation`
-            must be there; others follow as they are named, in their order.
+        facts: what the first sheet says of the release, by label, in this order. `Dataset` is the heading; `What it
+            is`, `Licence` and `How to cite` replace the texts of this module.
 
     Raises:
-        KeyError: a required fact is missing.
         TableError: a table has more rows than a sheet can hold.
     """
+    facts = {**_FACTS, **facts}
     sheets = _sheets(tables, sources, gaps, glaciers)
     synthetic = any(bool(frame["is_synthetic"].any()) for frame in [*tables.values(), sources])
     book = xlsxwriter.Workbook(str(path), {"in_memory": True})
     book.set_properties(
         {
-            "title": f"{SYNTHETIC}: {facts['title']}" if synthetic else facts["title"],
-            "comments": f"{facts['version']}. {facts['licence']}",
+            "title": f"{SYNTHETIC}: {facts['Dataset']}" if synthetic else facts["Dataset"],
+            "comments": facts["Licence"],
             "created": _CREATED,
         }
     )
@@ -301,14 +310,11 @@ def _write_readme(
         )
         row += 1
         target.set_tab_color("red")
-    line(facts["title"], "", formats.title)
+    line(facts["Dataset"], "", formats.title)
     row += 1
-    known = {"version": "Version", "description": "What it is", "licence": "Licence", "citation": "How to cite"}
-    for name, label in known.items():
-        line(label, facts[name], formats.label)
-    for name, text in facts.items():
-        if name not in known and name != "title":
-            line(name, text, formats.label)
+    for label, text in facts.items():
+        if label != "Dataset":
+            line(label, text, formats.label)
     row += 1
     line("How to read it", "", formats.heading)
     for label, text in _READING:

@@ -210,7 +210,11 @@ class _Warp:
 
 
 def _bend(
-    plain: Sketch, rng: np.random.Generator, wavelengths: Sequence[float], slopes: Sequence[float], centre: shapely.Point
+    plain: Sketch,
+    rng: np.random.Generator,
+    wavelengths: Sequence[float],
+    slopes: Sequence[float],
+    centre: shapely.Point,
 ) -> Move:
     """The strongest bend under which a sketch stays valid between its vertices; it takes `centre` to 0, 0."""
     seed = int(rng.integers(2**63))
@@ -231,9 +235,7 @@ def _scaled(sketch: Sketch, area_km2: float) -> Sketch:
     return sketch.moved(lambda xy: xy * np.sqrt(area_km2 / present))
 
 
-def _former(
-    bent: Sketch, boundary: LineString, bend: Move, exchange: float, step: float
-) -> tuple[Polygon, Polygon]:
+def _former(bent: Sketch, boundary: LineString, bend: Move, exchange: float, step: float) -> tuple[Polygon, Polygon]:
     """The ice of a glacier and its neighbour, divided by a line that is turned and shifted against the divide.
 
     Turning the line about its middle swaps two triangles. How far to turn and to shift it, so that the areas stay
@@ -395,7 +397,9 @@ def _tiled(rng: np.random.Generator, cap: _Cap, step: float, zmax_m: float) -> l
     ellipse = Polygon(np.column_stack([cap.x + cap.a * np.cos(angle), cap.b * np.sin(angle)]))
     divides = []
     if cap.members > 1:
-        divides = [shapely.voronoi_polygons(shapely.MultiPoint(seeds), extend_to=ellipse.buffer(cap.a), only_edges=True)]
+        divides = [
+            shapely.voronoi_polygons(shapely.MultiPoint(seeds), extend_to=ellipse.buffer(cap.a), only_edges=True)
+        ]
     cells = [cell for cell in _tessellated([ellipse.exterior, *divides], step) if ellipse.contains(_point(cell))]
     tree = cKDTree(seeds)
     owners = tree.query([shapely.get_coordinates(_point(cell))[0] for cell in cells])[1]

@@ -51,11 +51,14 @@ def resolve_members(
 ) -> Members | Unresolved:
     """Outlines and RGI 6 partners of one registry row.
 
-    RGI 7 ids of the registry are taken as they are. Where it has RGI 6 ids only, an RGI 7 outline is looked for that
-    overlaps their union: both the share of its own area and the share of the union's area must reach 0.5; below 0.9
-    the note says it. One RGI 6 glacier must lead to one RGI 7 outline: when a second one lies mostly inside it and
-    takes more than a tenth of it, RGI 7 has split the glacier, and which part is meant only the registry can say.
-    Several RGI 6 ids are a union that the registry states, so several outlines may make it up.
+    RGI 7 ids of the registry are taken as they are. Where it has RGI 6 ids only, RGI 7 outlines are looked for that
+    lie mostly inside their union; the share of the outlines' area that lies inside and the share of the union's area
+    that they cover must both reach 0.5, and below 0.9 the note says by how much they miss.
+
+    One RGI 6 glacier leads to one RGI 7 outline. When a second one lies mostly inside it and takes more than a tenth
+    of it, RGI 7 has split the glacier. All parts together are taken, with a note, when both shares are at least 0.9:
+    they are the outline that the registry names. Else the outlines compete, and only the registry can say which one
+    is meant. Several RGI 6 ids are a union that the registry states, so several outlines may make it up.
 
     Args:
         glacier_id: registry id, for the texts.
@@ -86,31 +89,34 @@ def resolve_members(
         for rgi7_id, row in candidates.iterrows()
     )
     inside = candidates[candidates["share7"] >= MOSTLY_THE_SAME]
-    if len(rgi6_ids) == 1:
-        parts = inside[inside["share6"] > _RIVAL_PART]
-        if len(parts) > 1:
-            return Unresolved(
-                f"RGI 7 has split {named} of {glacier_id} into {len(parts)} outlines and the links do not say which "
-                f"is meant ({told}): put rgi7_ids into the registry"
-            )
+    is_split = len(rgi6_ids) == 1 and (inside["share6"] > _RIVAL_PART).sum() > 1
+    if len(rgi6_ids) == 1 and not is_split:
         inside = inside.nlargest(1, "share6")
-    share6 = float(inside["share6"].sum())
+    share6 = min(1.0, float(inside["share6"].sum()))
     share7 = float(inside["overlap_km2"].sum() / inside["area_km2"].sum()) if len(inside) else 0.0
-    overlap = min(share6, share7, 1.0)
+    overlap = min(share6, share7)
+    if is_split and overlap < SAME_GLACIER:
+        return Unresolved(
+            f"several RGI 7 outlines compete for {named} of {glacier_id} and together they are not it either "
+            f"({told}): put the rgi7_ids that are meant into the registry"
+        )
     if overlap < MOSTLY_THE_SAME:
         return Unresolved(
             f"no RGI 7 outline is {named} of {glacier_id}: none shares at least {MOSTLY_THE_SAME:.0%} of the area "
             f"both ways ({told}): put rgi7_ids into the registry"
         )
     members = tuple(sorted(map(str, inside.index)))
-    rgi6, note = _partners(members, rgi6_ids, links)
+    rgi6, missed = _partners(members, rgi6_ids, links)
+    notes = [missed] if missed else []
+    if is_split:
+        notes.insert(0, f"RGI 7 divides {named} into several outlines, all of them are taken ({told})")
     if overlap < SAME_GLACIER:
-        warning = (
+        notes.insert(
+            0,
             f"CAUTION: {' + '.join(members)} was taken for {named}, but only {share7:.0%} of its area lies inside and "
-            f"it covers only {share6:.0%}; confirm it and put rgi7_ids into the registry"
+            f"it covers only {share6:.0%}; confirm it and put rgi7_ids into the registry",
         )
-        note = f"{warning}. {note}" if note else warning
-    return Members(members, overlap, rgi6, note)
+    return Members(members, overlap, rgi6, ". ".join(notes))
 
 
 def _candidates(rgi6_ids: Sequence[str], links: pd.DataFrame) -> pd.DataFrame:

@@ -78,7 +78,7 @@ PRODUCT = Product(
         register="https://cds.climate.copernicus.eu/profile",
         key=f"the token in the environment variable CDSAPI_KEY, or the lines 'url: {CDS_URL}' and 'key: <token>' in "
         "~/.cdsapirc; the licence of the dataset must be accepted once on its page",
-        is_set=lambda: "CDSAPI_KEY" in os.environ or "key" in _rc_names(),
+        is_set=lambda: bool(os.environ.get("CDSAPI_KEY")) or "key" in _rc_names(),
     ),
 )
 
@@ -128,7 +128,7 @@ def remotes(
             reason = f"the mirror {origin.name} holds no ERA5 file (era5/*.nc or era5/*.zip)"
             return [Missing(reason, what=PRODUCT.provider)]
         return [Remote(PRODUCT, path, verify) for path in paths]
-    index = Index(held)
+    index = Index([found for found in held if not found.is_synthetic])  # the sample's files are no reason not to ask
     wanted: list[Remote | Missing] = []
     for group, box in boxes.items():
         lacking = sorted(set(months) - index.final(box))
@@ -206,7 +206,7 @@ def _rectangles(months: Iterable[str]) -> list[list[str]]:
 def _asked(group: str, box: Box, variables: tuple[str, ...], months: Sequence[str]) -> Remote:
     """One request to the CDS as a remote file; its path is made of what is asked for."""
     first, last = months[0], months[-1]
-    names = ["+".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
+    names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
     names += [first, last]
     if month_number(last) - month_number(first) + 1 != len(months):
         names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
@@ -248,7 +248,7 @@ def _verify_answer(path: Path, box: Box, variables: tuple[str, ...], months: tup
 
 def _rc_names() -> set[str]:
     """Names that the CDS client's file sets (url, key, verify)."""
-    file = Path(os.environ.get("CDSAPI_RC") or "~/.cdsapirc").expanduser()
+    file = Path(os.environ.get("CDSAPI_RC", "~/.cdsapirc")).expanduser()
     lines = file.read_text().splitlines() if file.is_file() else []
     return {line.partition(":")[0].strip() for line in lines if line.partition(":")[2].strip()}
 
@@ -328,10 +328,10 @@ def _judged(error: Exception, dataset: str, inputs: Mapping[str, Any], key: str)
     elif isinstance(error, ProcessingFailedError) or (at_job and status == 400):
         problem = "the Climate Data Store failed to make the file"
         todo = "read the reason; if it says nothing of the request, run again later"
-    elif isinstance(error, DownloadError | AssertionError) and not response:
+    elif isinstance(error, DownloadError | AssertionError):
         problem = "the file of the Climate Data Store did not come to its end"
         todo = "run again: the file is then asked for anew"
-    elif status >= 400 and status < 500:
+    elif 400 <= status < 500:
         problem = f"the Climate Data Store refuses the request (HTTP {status})"
         todo = f"look for a notice at {PRODUCT.homepage}"
     else:

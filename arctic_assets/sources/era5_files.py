@@ -620,8 +620,7 @@ def _grid(latitude: NDArray[Any], longitude: NDArray[Any], where: Path) -> Grid:
 
 def _rounded(degrees: NDArray[Any]) -> NDArray[np.float64]:
     """Double precision to 1e-5 degrees, so that grids of single and double precision are one."""
-    rounded: NDArray[np.float64] = np.round(np.atleast_1d(degrees).astype(np.float64), 5)
-    return rounded
+    return np.asarray(np.round(np.atleast_1d(degrees).astype(np.float64), 5), dtype=np.float64)
 
 
 def _unbroken(longitude: NDArray[Any]) -> NDArray[np.float64]:

@@ -68,12 +68,12 @@ class _Schema(NamedTuple):
         name: A or B.
         glacier: the glacier's id.
         balance: columns that the table of balances must have.
-        not_in_balance: a column that its table of bands has instead.
+        not_in_balance: a column by which another table, of bands, is told from it; empty when there is none.
         state: columns of the table of states.
         state_date: where the survey's year stands.
         year: columns of the table with the dates of a balance year; schema A has them in `balance`.
         period: first and last day of the balance year.
-        to_m_we: factor.
+        per_m_we: how many of its units of balance are 1 m w.e.
     """
 
     name: str
@@ -84,7 +84,7 @@ class _Schema(NamedTuple):
     state_date: str
     year: frozenset[str]
     period: tuple[str, str]
-    to_m_we: float
+    per_m_we: float
 
 
 _A = _Schema(
@@ -98,18 +98,18 @@ _A = _Schema(
     state_date="date",
     year=frozenset(),
     period=("begin_date", "end_date"),
-    to_m_we=1.0,
+    per_m_we=1.0,
 )
 _B = _Schema(
     name="B",
     glacier="wgms_id",
     balance=frozenset({"wgms_id", "year", "lower_bound", "upper_bound", "area", *_BALANCES}),
-    not_in_balance="lower_elevation",
+    not_in_balance="",
     state=frozenset({"wgms_id", "year", "area", "highest_elevation"}),
     state_date="year",
     year=frozenset({"wgms_id", "year", "time_system", "begin_period", "end_period"}),
     period=("begin_period", "end_period"),
-    to_m_we=0.001,
+    per_m_we=1000.0,
 )
 _WHOLE_GLACIER = 9999
 
@@ -260,11 +260,14 @@ def read_state_areas(path: Path, wgms_ids: Collection[int]) -> pd.DataFrame:
             return pd.DataFrame({"wgms_id": [], "year": [], "area_km2": []}).astype({"wgms_id": int, "year": int})
         state = _read(archive, tables.state, path, schema.state)
         area = _numbers(state, "area", path)
-        area *= _area_to_km2(archive, tables.state, schema, area, path)
-    state = state.assign(wgms_id=_integers(state, schema.glacier, path), area_km2=area)
-    state = state[state["wgms_id"].isin(list(wgms_ids)) & (state["area_km2"] > 0)]
-    years = state[schema.state_date].str.slice(0, 4).astype("int64")
-    return state.assign(year=years)[["wgms_id", "year", "area_km2"]].sort_values(["wgms_id", "year"], ignore_index=True)
+        area /= _area_per_km2(archive, tables.state, schema, area, path)
+    state = state.assign(area_km2=area)[(area > 0) & state[schema.state_date].notna()]
+    state = state.assign(
+        wgms_id=_integers(state, schema.glacier, path),
+        year=_integers(state.assign(year=state[schema.state_date].str.slice(0, 4)), "year", path),
+    )
+    state = state[state["wgms_id"].isin(list(wgms_ids))]
+    return state[["wgms_id", "year", "area_km2"]].sort_values(["wgms_id", "year"], ignore_index=True)
 
 
 def _balance_columns() -> list[str]:
@@ -326,9 +329,9 @@ def _balances(archive: zipfile.ZipFile, tables: _Tables, path: Path) -> pd.DataF
     for season in _SEASONS:
         for end, sigma in (("", ""), ("_unc", "_sigma")):
             values = _numbers(frame, f"{season}_balance{end}", path)
-            frame[f"{season}_balance{sigma}_m_we"] = values * schema.to_m_we
+            frame[f"{season}_balance{sigma}_m_we"] = values / schema.per_m_we
     area = _numbers(frame, "area", path)
-    area *= _area_to_km2(archive, tables.balance, schema, area, path)
+    area /= _area_per_km2(archive, tables.balance, schema, area, path)
     frame["reference_area_km2"] = area.where(area > 0)
     reports_any = frame[[f"{season}_balance_m_we" for season in _SEASONS]].notna().any(axis=1)
     frame = frame[reports_any]
@@ -369,18 +372,18 @@ def _check_magnitudes(frame: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _area_to_km2(archive: zipfile.ZipFile, member: str, schema: _Schema, area: pd.Series, path: Path) -> float:
-    """Factor from the table's unit of area to km2 (module docstring)."""
+def _area_per_km2(archive: zipfile.ZipFile, member: str, schema: _Schema, area: pd.Series, path: Path) -> float:
+    """How many of the table's units of area are 1 km2 (module docstring)."""
     if schema is _B:
         return 1.0
     unit = _unit(_datapackage(archive), member, "area")
     if unit is None:
-        return 1e-6 if area.median() > _LARGEST_MEDIAN_AREA_KM2 else 1.0
-    factors = {"km2": 1.0, "km^2": 1.0, "km**2": 1.0, "m2": 1e-6, "m^2": 1e-6, "m**2": 1e-6}
-    factor = factors.get(unit.replace("²", "2").replace(" ", "").lower())
-    if factor is None:
+        return 1e6 if area.median() > _LARGEST_MEDIAN_AREA_KM2 else 1.0
+    units = {"km2": 1.0, "km^2": 1.0, "km**2": 1.0, "m2": 1e6, "m^2": 1e6, "m**2": 1e6}
+    per_km2 = units.get(unit.replace("²", "2").replace(" ", "").lower())
+    if per_km2 is None:
         raise _wrong(f"{member} states an unknown unit of area", path, "km2 or m2", unit)
-    return factor
+    return per_km2
 
 
 def _datapackage(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -396,7 +399,8 @@ def _unit(package: dict[str, Any], member: str, field: str) -> str | None:
             continue
         for described in resource.get("schema", {}).get("fields", []):
             if described.get("name") == field:
-                return described.get("units") or described.get("unit")
+                unit = described.get("units") or described.get("unit")
+                return str(unit) if unit else None
     return None
 
 

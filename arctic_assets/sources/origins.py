@@ -61,8 +61,8 @@ class DirectoryOrigin:
         source = self._root() / provider / remote.path
         if not source.is_file():
             folder = source.parent
-            where = f"the folder {folder}" if folder.is_dir() else f"the mirror {self.root}, nor its folder"
-            return Missing(f"no {source.name} in {where}", what=f"{provider}/{remote.path}")
+            reason = f"no {source.name} in {folder}" if folder.is_dir() else f"no folder {folder} for {source.name}"
+            return Missing(reason, what=f"{provider}/{remote.path}")
         stat = source.stat()
         url = source.as_uri()
         modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")

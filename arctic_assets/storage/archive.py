@@ -61,6 +61,11 @@ class Archive:
         ]
         return sorted(found, key=lambda o: o.path)
 
+    def all_objects(self) -> list[SourceObject]:
+        """All current objects."""
+        folders = [f.name for f in sorted(self.root.iterdir()) if f.is_dir()] if self.root.is_dir() else []
+        return [found for name in folders if not name.startswith(".") for found in self.objects(name)]
+
     def store(
         self,
         product: Product,

@@ -107,7 +107,8 @@ def open_instance(home: Path) -> DagsterInstance:
             expected="the file dagster.yaml of this project",
             todo="run from a checkout, or install the package again",
         )
-    config = yaml.safe_load((config_dir / "dagster.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((config_dir / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    home = home.resolve()
     sections = [
         config.get("storage", {}).get("custom"),
         config.get("local_artifact_storage"),
@@ -116,6 +117,6 @@ def open_instance(home: Path) -> DagsterInstance:
     for section in sections:
         if section and section["module"] == __name__:
             section["config"] = {"base_dir": str(home)} | section.get("config", {})
-    base_dir = home.resolve() / "dagster"
+    base_dir = home / "dagster"
     base_dir.mkdir(parents=True, exist_ok=True)
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(base_dir), config_dir=str(config_dir), overrides=config))

@@ -256,7 +256,7 @@ class Warehouse(DuckDBResource):
                 frame = pd.DataFrame([vars(s) for s in sources])
                 frame["retrieved_at"] = pd.to_datetime(frame["retrieved_at"], utc=True).dt.tz_localize(None)
                 connection.register("incoming", _arrow(frame, columns))
-                connection.execute("INSERT INTO provenance.source_object BY NAME FROM incoming ON CONFLICT DO NOTHING")
+                _run(connection, "INSERT INTO provenance.source_object BY NAME FROM incoming ON CONFLICT DO NOTHING")
             _replace_gaps(connection, asset, partitions, gaps, _now())
 
     def publish(self, target: Path) -> None:
@@ -266,7 +266,7 @@ class Warehouse(DuckDBResource):
         """
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         with self.get_connection() as connection:
-            connection.execute("CHECKPOINT")
+            _run(connection, "CHECKPOINT")
             shutil.copyfile(self.database, temporary)
         os.replace(temporary, target)
 
@@ -276,7 +276,7 @@ class Warehouse(DuckDBResource):
             connection.begin()
             try:
                 for schema in ("derived", "history", "provenance"):
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                    _run(connection, f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 _create(connection, "provenance.source_object", SourceObjectTable, columns_of(SourceObjectTable))
                 _create(connection, "provenance.gap", Gap, columns_of(Gap))
                 yield connection
@@ -284,6 +284,13 @@ class Warehouse(DuckDBResource):
             except BaseException:
                 connection.rollback()
                 raise
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] | Mapping[str, object] | None = None
+) -> list[tuple[Any, ...]]:
+    """Execute and fetch all: DuckDB refuses the next statement while a result is unfinished."""
+    return connection.execute(sql, parameters).fetchall()
 
 
 def _now() -> dt.datetime:
@@ -296,12 +303,13 @@ def _ensure(connection: duckdb.DuckDBPyConnection, model: type[Table]) -> None:
     columns = model.columns()
     _create(connection, f"derived.{table}", model, columns)
     nullable = ", ".join(f"{c.name} {c.duckdb_type}" for c in columns)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS history.{table} ({nullable}, {_HISTORY_COLUMNS})")
+    _run(connection, f"CREATE TABLE IF NOT EXISTS history.{table} ({nullable}, {_HISTORY_COLUMNS})")
     stored = dict(
-        connection.execute(
+        _run(
+            connection,
             "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'derived' AND table_name = ?",
             [table],
-        ).fetchall()
+        )
     )
     wanted = {c.name: c.duckdb_type for c in columns}
     if stored != wanted:
@@ -319,18 +327,16 @@ def _create(
     connection: duckdb.DuckDBPyConnection, name: str, model: type[pa.DataFrameModel], columns: Sequence[Column]
 ) -> None:
     schema, table = name.split(".")
-    found = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [schema, table]
-    ).fetchone()
+    found = _run(connection, "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [schema, table])
     if found:
         return
     key = [c.name for c in columns if c.key]
     lines = [f"{c.name} {c.duckdb_type}{'' if c.nullable else ' NOT NULL'}" for c in columns]
-    connection.execute(f"CREATE TABLE {name} ({', '.join(lines)}, PRIMARY KEY ({', '.join(key)}))")
-    connection.execute(f"COMMENT ON TABLE {name} IS {_quoted(' '.join((model.__doc__ or '').split()))}")
+    _run(connection, f"CREATE TABLE {name} ({', '.join(lines)}, PRIMARY KEY ({', '.join(key)}))")
+    _run(connection, f"COMMENT ON TABLE {name} IS {_quoted(' '.join((model.__doc__ or '').split()))}")
     for c in columns:
         unit = f" [{c.unit}]" if c.unit else ""
-        connection.execute(f"COMMENT ON COLUMN {name}.{c.name} IS {_quoted(c.description + unit)}")
+        _run(connection, f"COMMENT ON COLUMN {name}.{c.name} IS {_quoted(c.description + unit)}")
 
 
 def _replace_rows(
@@ -350,32 +356,35 @@ def _replace_rows(
         inside = f"SEMI JOIN scope USING ({', '.join(by)})"
     else:
         inside = ""
-    connection.execute(f"CREATE TEMP TABLE held AS SELECT * FROM derived.{table} {inside}")
+    _run(connection, f"CREATE TEMP TABLE held AS SELECT * FROM derived.{table} {inside}")
     differs = " OR ".join(f"held.{c} IS DISTINCT FROM incoming.{c}" for c in model.value_columns())
-    connection.execute(
-        f"CREATE TEMP TABLE changed AS SELECT held.* FROM held JOIN incoming USING ({key}) WHERE {differs}"
+    _run(
+        connection, f"CREATE TEMP TABLE changed AS SELECT held.* FROM held JOIN incoming USING ({key}) WHERE {differs}"
     )
-    connection.execute(f"CREATE TEMP TABLE vanished AS SELECT * FROM held ANTI JOIN incoming USING ({key})")
-    connection.execute(
+    _run(connection, f"CREATE TEMP TABLE vanished AS SELECT * FROM held ANTI JOIN incoming USING ({key})")
+    _run(
+        connection,
         f"INSERT INTO history.{table} BY NAME "
         "SELECT *, $at::TIMESTAMP AS superseded_at, $by AS superseded_by "
         "FROM (FROM changed UNION ALL FROM vanished)",
         {"at": stamp.recorded_at, "by": stamp.run_id},
     )
     same_key = " AND ".join(f"t.{k} = v.{k}" for k in model.key())
-    connection.execute(f"DELETE FROM derived.{table} t USING vanished v WHERE {same_key}")
+    _run(connection, f"DELETE FROM derived.{table} t USING vanished v WHERE {same_key}")
     updates = ", ".join(f"{c} = excluded.{c}" for c in names if c not in model.key())
-    connection.execute(
+    _run(
+        connection,
         f"INSERT INTO derived.{table} BY NAME SELECT * FROM incoming SEMI JOIN changed USING ({key}) "
-        f"ON CONFLICT DO UPDATE SET {updates}"
+        f"ON CONFLICT DO UPDATE SET {updates}",
     )
-    connection.execute(f"INSERT INTO derived.{table} BY NAME SELECT * FROM incoming ANTI JOIN held USING ({key})")
-    counts = connection.execute(
-        "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM changed), (SELECT count(*) FROM vanished)"
-    ).fetchone()
+    _run(connection, f"INSERT INTO derived.{table} BY NAME SELECT * FROM incoming ANTI JOIN held USING ({key})")
+    counts = _run(
+        connection,
+        "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM changed), (SELECT count(*) FROM vanished)",
+    )
     for name in ("held", "changed", "vanished"):
-        connection.execute(f"DROP TABLE {name}")
-    held, changed, removed = counts or (0, 0, 0)
+        _run(connection, f"DROP TABLE {name}")
+    held, changed, removed = counts[0]
     same = held - changed - removed
     return Written(new=len(frame) - changed - same, changed=changed, removed=removed, same=same)
 
@@ -391,15 +400,17 @@ def _replace_gaps(
     found = pd.DataFrame({"asset": asset, "partition": list(gaps), "reason": list(gaps.values()), "checked_at": at})
     connection.register("found", _arrow(found, columns_of(Gap)))
     connection.register("asked", arrow.table({"partition": arrow.array(list(partitions), arrow.string())}))
-    connection.execute(
+    _run(
+        connection,
         "DELETE FROM provenance.gap g USING asked a WHERE g.asset = ? AND g.partition = a.partition "
         "AND NOT EXISTS (FROM found f WHERE f.partition = g.partition AND f.reason = g.reason)",
         [asset],
     )
-    connection.execute(
+    _run(
+        connection,
         "INSERT INTO provenance.gap BY NAME "
         "SELECT * FROM found ANTI JOIN provenance.gap USING (asset, partition, reason) "
-        "ON CONFLICT DO UPDATE SET reason = excluded.reason, checked_at = excluded.checked_at"
+        "ON CONFLICT DO UPDATE SET reason = excluded.reason, checked_at = excluded.checked_at",
     )
 
 

@@ -26,6 +26,9 @@ class Outline(Table):
     geometry: bytes = column("Outline as WKB, longitude and latitude (EPSG:4326); shared divides are dissolved")
     n_members: int = column("Number of RGI outlines that make up the glacier", unit="1", hard=(1, None))
     member_ids: list[str] = column("RGI7 ids of the members")
+    member_area_km2: float | None = column(
+        "Sum of the members' areas as RGI states them", unit="km2", nullable=True, uncertainty="not given by RGI7"
+    )
     rgi6_ids: list[str] = column("RGI6 ids linked to the members, for products that know only RGI6")
     rgi6_weights: list[float] = column("Share of each RGI6 glacier's area that lies in this glacier, 0 to 1")
     zmean_m: float | None = column(

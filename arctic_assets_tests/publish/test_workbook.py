@@ -20,11 +20,9 @@ from arctic_assets.tables import TABLES, Area, MassBalance, Outline, Table, Temp
 from arctic_assets_tests.publish.rows import gaps, rows, sources
 
 FACTS = {
-    "title": "Arctic Glacier Dataset",
-    "version": "2026.03.1",
-    "description": "Area and more of 16 glaciers.",
-    "licence": "CC-BY-4.0",
-    "citation": "The arctic_assets developers (2026)",
+    "Version": "2026.03.1",
+    "Licence": "CC-BY-4.0",
+    "How to cite": "The arctic_assets developers (2026)",
     "Contact": "data centre",
 }
 SOURCE = {
@@ -178,18 +176,25 @@ def test_the_registry_and_the_sources_are_there(tmp_path: Path) -> None:
 
 def test_the_readme_says_what_licence_and_how_to_cite(tmp_path: Path) -> None:
     text = readme(opened(written(tmp_path)))
-    for expected in (*FACTS.values(), "Contact", "An empty cell is a missing value", "RGI 7.0 Consortium (2023)."):
+    for expected in (
+        "Arctic Glacier Dataset",
+        *FACTS,
+        *FACTS.values(),
+        "An empty cell is a missing value",
+        "RGI 7.0 Consortium (2023).",
+    ):
         assert expected in text
     assert "Mass balance" in text
     assert "SYNTHETIC" not in text
 
 
-def test_a_missing_fact_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_the_readme_says_it_also_when_nothing_is_given(tmp_path: Path) -> None:
     path = tmp_path / "dataset.xlsx"
-    facts = {name: text for name, text in FACTS.items() if name != "licence"}
-    with pytest.raises(KeyError, match="licence"):
-        write_workbook(path, tables(), sources(SOURCE), gaps(GAP), glaciers.load(), facts)
-    assert not path.exists()
+    write_workbook(path, tables(), sources(SOURCE), gaps(GAP), glaciers.load(), {})
+    sheet = opened(path)["README"]
+    told = {str(label): text for label, text in sheet.iter_rows(max_col=2, values_only=True) if label}
+    assert told["What it is"] and told["Licence"] and told["How to cite"]
+    assert sheet["A1"].value == "Arctic Glacier Dataset"
 
 
 @pytest.mark.parametrize("where", ["row", "source"])

@@ -23,7 +23,7 @@ _BATCHED = {"module": "arctic_assets.storage.instance", "class": "HomeStorage"}
 _RUN_TWICE = re.compile(r"time(stamp)?$|^duration_ms$|^migration_completed$|^log_key$")
 # What differs when the same events are stored twice: when the row or the table was made.
 _STORED_TWICE = re.compile(r"^create_timestamp$|^migration_completed$")
-_TIMES_IN_TEXT = re.compile(r"\b\d+(\.\d+)?(ms|s)\b")
+_DURATION = re.compile(r"\b(\d+m)?\d+(\.\d+)?m?s\b")
 
 
 def open_stock(home: Path) -> dg.DagsterInstance:
@@ -71,13 +71,18 @@ def differences(stock: dict[str, list[Row]], ours: dict[str, list[Row]]) -> list
         if len(stock[name]) != len(ours[name]):
             found.append(f"{name}: {len(stock[name])} rows in stock, {len(ours[name])} in ours")
         pairs = enumerate(zip(stock[name], ours[name], strict=False))
-        found += [f"{name} row {number}: stock {a} ours {b}" for number, (a, b) in pairs if a != b]
+        found += [f"{name} row {number}: {_unequal(a, b)}" for number, (a, b) in pairs if a != b]
     return found
 
 
 def count_events(tables: dict[str, list[Row]]) -> int:
     """Rows of the event logs, of runs and index together."""
     return sum(len(rows) for name, rows in tables.items() if name.endswith(":event_logs"))
+
+
+def _unequal(stock: Row, ours: Row) -> str:
+    columns = [column for column in stock.keys() | ours.keys() if stock.get(column) != ours.get(column)]
+    return "; ".join(f"{column} is {stock.get(column)} in stock, {ours.get(column)} in ours" for column in columns)
 
 
 def _normal(value: Any, ignored: re.Pattern[str]) -> Any:
@@ -90,4 +95,4 @@ def _normal(value: Any, ignored: re.Pattern[str]) -> Any:
     if value.startswith(("{", "[")):
         with suppress(json.JSONDecodeError):
             return _normal(json.loads(value), ignored)
-    return _TIMES_IN_TEXT.sub("<time>", value)
+    return _DURATION.sub("<duration>", value)

@@ -1,0 +1,128 @@
+"""exports/workbook, exports/tables and exports/coverage."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from arctic_assets import __version__
+from arctic_assets.assets.wiring import OWNERS, RawStore
+from arctic_assets.partitions import Partitions
+from arctic_assets.storage.warehouse import Warehouse
+from arctic_assets.tables import TABLES, Table
+
+LATEST = "latest"
+"""Folder of the exports of the present tables; releases get folders of their own."""
+
+
+def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """The assets."""
+    upstream = [dg.AssetDep(["derived", model.table()]) for model in TABLES]
+    registry = partitions.registry
+
+    @dg.asset(
+        key=["exports", "workbook"],
+        deps=upstream,
+        group_name="exports",
+        owners=OWNERS,
+        kinds={"excel"},
+        code_version="1",
+    )
+    def workbook(store: RawStore, warehouse: Warehouse) -> dg.MaterializeResult:
+        """The dataset as one Excel workbook: README, glaciers, a sheet per variable, codebook, sources, gaps.
+
+        Same tables, same bytes.
+        """
+        from arctic_assets.publish.workbook import write_workbook
+
+        tables = _tables(warehouse)
+        path = _folder(store) / "arctic_glacier_dataset.xlsx"
+        write_workbook(path, tables, warehouse.sources(), warehouse.gaps(), registry, _facts())
+        return dg.MaterializeResult(metadata={**_file(path), **_synthetic(tables)})
+
+    @dg.asset(
+        key=["exports", "tables"],
+        deps=upstream,
+        group_name="exports",
+        owners=OWNERS,
+        kinds={"parquet"},
+        code_version="1",
+    )
+    def tables(store: RawStore, warehouse: Warehouse) -> dg.MaterializeResult:
+        """All tables as Parquet (outlines as GeoParquet), units and meanings in the column metadata; and the DuckDB
+        copy for readers, `<home>/arctic.duckdb`, which no run blocks.
+        """
+        from arctic_assets.publish.parquet import write_tables
+
+        found = _tables(warehouse)
+        paths = write_tables(_folder(store) / "tables", found)
+        warehouse.publish(store.settings.published)
+        return dg.MaterializeResult(
+            metadata={
+                "files": len(paths),
+                "rows": sum(len(f) for f in found.values()),
+                "folder": dg.MetadataValue.path(str(paths[0].parent)),
+                "DuckDB for readers": dg.MetadataValue.path(str(store.settings.published)),
+                **_synthetic(found),
+            }
+        )
+
+    @dg.asset(
+        key=["exports", "coverage"],
+        deps=upstream,
+        group_name="exports",
+        owners=OWNERS,
+        kinds={"matplotlib"},
+        code_version="1",
+    )
+    def coverage(store: RawStore, warehouse: Warehouse) -> dg.MaterializeResult:
+        """What is there: glacier x variable x year as present, partial, preliminary or missing with the reason; as a
+        table (Parquet) and a heat map.
+        """
+        from arctic_assets.publish.coverage import coverage_figure, coverage_markdown, coverage_table
+        from arctic_assets.publish.parquet import write_frame
+
+        found = _tables(warehouse)
+        years = [int(y) for y in partitions.years.get_partition_keys()]
+        frame = coverage_table(found, warehouse.gaps(), registry, years)
+        folder = _folder(store)
+        synthetic = bool(_synthetic(found))
+        write_frame(folder / "coverage.parquet", frame)
+        coverage_figure(frame, folder / "coverage.png", synthetic=synthetic)
+        states = frame["state"].value_counts()
+        return dg.MaterializeResult(
+            metadata={
+                "heat map": dg.MetadataValue.md(coverage_markdown(frame, synthetic=synthetic)),
+                **{str(state): int(n) for state, n in states.items()},
+                "figure": dg.MetadataValue.path(str(folder / "coverage.png")),
+                **_synthetic(found),
+            }
+        )
+
+    return [workbook, tables, coverage]
+
+
+def _tables(warehouse: Warehouse) -> dict[type[Table], pd.DataFrame]:
+    return {model: warehouse.rows(model) for model in TABLES}
+
+
+def _folder(store: RawStore) -> Path:
+    folder = store.settings.exports / LATEST
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _facts() -> dict[str, str]:
+    return {"Dataset": "Arctic Glacier Dataset", "Made by": f"arctic_assets {__version__}"}
+
+
+def _file(path: Path) -> dict[str, dg.MetadataValue]:
+    return {
+        "path": dg.MetadataValue.path(str(path)),
+        "megabytes": dg.MetadataValue.float(round(path.stat().st_size / 1e6, 2)),
+    }
+
+
+def _synthetic(tables: dict[type[Table], pd.DataFrame]) -> dict[str, bool]:
+    found = any(len(f) and bool(f["is_synthetic"].any()) for f in tables.values())
+    return {"SYNTHETIC": True} if found else {}

@@ -1,0 +1,57 @@
+"""Which outlines a glacier has in the archived RGI files: asked by the RGI, thickness and ERA5 assets alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arctic_assets.glaciers import Glacier
+from arctic_assets.provenance import SourceObject
+from arctic_assets.science.links import Members, Unresolved, resolve_members
+from arctic_assets.storage.archive import Archive
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+
+def outline_files(archive: Archive) -> dict[str, SourceObject]:
+    """The archived RGI7 glacier files by RGI region."""
+    from arctic_assets.sources import rgi7
+
+    return {
+        str(found.content["region"]): found
+        for found in archive.objects(rgi7.PRODUCT.provider)
+        if found.content["product"] == "G"
+    }
+
+
+def members_of(archive: Archive, glaciers: Iterable[Glacier]) -> dict[str, Members | Unresolved]:
+    """Outlines and RGI6 partners of each glacier, by glacier id; the reason where there are none."""
+    files = outline_files(archive)
+    found: dict[str, Members | Unresolved] = {}
+    for glacier in glaciers:
+        held = files.get(glacier.o1region)
+        if held is None:
+            found[glacier.glacier_id] = Unresolved(f"no RGI7 outlines of region {glacier.o1region} in the archive")
+            continue
+        links = _links(archive.file(held), held.sha256)
+        found[glacier.glacier_id] = resolve_members(glacier.glacier_id, glacier.rgi7_ids, glacier.rgi6_ids, links)
+    return found
+
+
+def outlines_of(archive: Archive, held: SourceObject, rgi7_ids: Iterable[str]) -> gpd.GeoDataFrame:
+    """Rows of one archived RGI7 file; ids that it lacks are absent."""
+    from arctic_assets.sources import rgi7
+
+    return rgi7.read_outlines(archive.file(held), sorted(set(rgi7_ids)))
+
+
+@lru_cache(maxsize=32)
+def _links(path: Path, sha256: str) -> pd.DataFrame | None:
+    """The links of one file, read once per process and content."""
+    from arctic_assets.sources import rgi7
+
+    return rgi7.read_links(path)

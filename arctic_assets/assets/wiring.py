@@ -1,0 +1,321 @@
+"""What all assets share: how a table asset is declared, written and described; how a raw asset fetches.
+
+Belongs here: decorators, resources and the I/O manager. Not here: anything about a variable or a provider.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from arctic_assets import glaciers, settings
+from arctic_assets.errors import ArcticAssetsError, TableError
+from arctic_assets.partitions import Partitions, scope
+from arctic_assets.provenance import Product, SourceObject
+from arctic_assets.storage.archive import Archive
+from arctic_assets.storage.warehouse import Stamp, Warehouse
+from arctic_assets.tables import TABLES, Column, Table
+from arctic_assets.tables.base import columns_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from arctic_assets.sources.base import Missing, Origin, Remote
+
+OWNERS = ["team:arctic-assets"]
+SHOWN_REASONS = 5
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a table asset returns: its rows, and why some partitions have none.
+
+    Attributes:
+        frame: rows of the model, without run, version and time.
+        gaps: reason by partition key. Every partition has rows or a reason.
+        metadata: a few small numbers worth seeing with the materialisation.
+    """
+
+    frame: pd.DataFrame
+    gaps: Mapping[str, str]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class WarehouseIOManager(dg.ConfigurableIOManager):
+    """Writes what table assets return. Assets read through the `warehouse` resource, which takes queries."""
+
+    warehouse: dg.ResourceDependency[Warehouse]
+
+    def handle_output(self, context: dg.OutputContext, obj: Made) -> None:
+        """Replace the partitions of the run, and report what that did."""
+        model = _MODELS[context.asset_key.path[-1]]
+        asset = context.asset_key.to_user_string()
+        keys = list(context.asset_partition_keys) if context.has_asset_partitions else [""]
+        wanted = scope(keys) if context.has_asset_partitions else pd.DataFrame()
+        _every_partition_speaks(model, obj, wanted, asset)
+        written = self.warehouse.replace(
+            model,
+            obj.frame,
+            wanted,
+            Stamp.now(context.run_id, context.asset_spec.code_version or ""),
+            asset=asset,
+            partitions=keys,
+            gaps=obj.gaps,
+        )
+        context.add_output_metadata(
+            {
+                "rows": written.rows,
+                "new": written.new,
+                "changed": written.changed,
+                "removed": written.removed,
+                "gaps": len(obj.gaps),
+                **({"reasons": dg.MetadataValue.md(_reasons(obj.gaps))} if obj.gaps else {}),
+                **({"SYNTHETIC": True} if len(obj.frame) and obj.frame["is_synthetic"].any() else {}),
+                **obj.metadata,
+            }
+        )
+
+    def load_input(self, context: dg.InputContext) -> None:
+        """Not used: assets declare `deps` and query the warehouse."""
+        raise NotImplementedError("assets read through the `warehouse` resource; declare the upstream table in deps")
+
+
+class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The archive of raw files, and the origin that fills it.
+
+    `home` and `mirror` mean the same as in the environment (`ARCTIC_ASSETS_HOME`, `ARCTIC_ASSETS_MIRROR`).
+    """
+
+    home: str = Field(description="Directory of everything that is stored")
+    mirror: str = Field(description="sample, live, a directory, or a http(s) URL")
+    registry: str = Field(default="", description="Glacier registry file; empty for the 16 glaciers of the package")
+
+    @property
+    def settings(self) -> settings.Settings:
+        """The settings this resource stands for."""
+        return settings.load(home=self.home, mirror=self.mirror, glaciers=self.registry or None)
+
+    @property
+    def archive(self) -> Archive:
+        """The archive of raw files."""
+        return Archive(self.settings.archive)
+
+    def origin(self) -> "Origin":
+        """Where files come from; the SYNTHETIC mirror is written first when it is the one and not there."""
+        from arctic_assets.sources.origins import open_origin
+
+        current = self.settings
+        if current.mirror_kind == "sample":
+            from arctic_assets import sample
+
+            sample.write(current.sample, glaciers.load(current.glaciers), last_month())
+        return open_origin(current)
+
+    def acquire(self, origin: "Origin", wanted: Iterable["Remote | Missing"]) -> "Acquired":
+        """Bring what is wanted into the archive.
+
+        Raises:
+            SourceError: a provider sent something that is not what it should be. What came before it stays.
+        """
+        from arctic_assets.sources.base import Delivery, Missing, Unchanged
+
+        got = Acquired()
+        for remote in wanted:
+            if isinstance(remote, Missing):
+                got.missing.append(remote)
+                continue
+
+            def transfer(part: "Path", held: SourceObject | None, remote: "Remote" = remote) -> Delivery | None:
+                answer = origin.fetch(remote, part, held)
+                if isinstance(answer, Missing) and not remote.optional:
+                    got.missing.append(answer)
+                return None if isinstance(answer, Missing | Unchanged) else answer
+
+            found, is_new = self.archive.store(remote.product, remote.path, transfer, remote.verify)
+            if found:
+                got.objects.append(found)
+                got.n_new += is_new
+        return got
+
+
+@dataclass
+class Acquired:
+    """What came of fetching: the objects now held, what was missing, how many files are new."""
+
+    objects: list[SourceObject] = field(default_factory=list)
+    missing: list["Missing"] = field(default_factory=list)
+    n_new: int = 0
+
+    def metadata(self) -> dict[str, Any]:
+        """Small numbers for the materialisation."""
+        return {
+            "files": len(self.objects),
+            "new files": self.n_new,
+            "megabytes": round(sum(o.bytes for o in self.objects) / 1e6, 2),
+            "versions": ", ".join(sorted({o.version for o in self.objects})),
+            **({"SYNTHETIC": True} if any(o.is_synthetic for o in self.objects) else {}),
+        }
+
+
+def last_month() -> str:
+    """The last month that has ended, `YYYY-MM`."""
+    return (pd.Timestamp.now(tz="UTC").tz_localize(None).to_period("M") - 1).strftime("%Y-%m")
+
+
+def table_asset(
+    model: type[Table],
+    partitions: Partitions,
+    *,
+    deps: Sequence[dg.AssetDep | str],
+    code_version: str,
+    kinds: set[str],
+) -> Callable[[Callable[..., Made]], dg.AssetsDefinition]:
+    """Declare an asset of the schema `derived`: its function returns `Made`, everything else comes from the model.
+
+    Args:
+        model: the table.
+        partitions: gives the partitions of the model's grain.
+        deps: upstream assets, with a mapping where Dagster cannot infer it.
+        code_version: version of the method; raise it when numbers change.
+        kinds: libraries shown as icons, `duckdb` is added.
+    """
+    definition = partitions.of(model.grain())
+
+    def declare(function: Callable[..., Made]) -> dg.AssetsDefinition:
+        return dg.asset(
+            key=["derived", model.table()],
+            deps=[_dep(d) for d in deps],
+            partitions_def=definition,
+            backfill_policy=dg.BackfillPolicy.single_run() if definition else None,
+            group_name="derived",
+            io_manager_key="warehouse_io_manager",
+            code_version=code_version,
+            owners=OWNERS,
+            kinds={"duckdb", *kinds},
+            tags={"grain": model.grain()},
+            description=_described(function.__doc__, model),
+            metadata={
+                "dagster/column_schema": column_schema(model.columns()),
+                "dagster/table_name": f"derived.{model.table()}",
+                "dagster/storage_kind": "duckdb",
+            },
+        )(function)
+
+    return declare
+
+
+def raw_asset(
+    product: Product,
+    name: str,
+    partitions_def: dg.PartitionsDefinition | None,
+    *,
+    deps: Sequence[dg.AssetDep | str] = (),
+    kinds: set[str],
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+    """Declare an asset that archives a provider's files; its card comes from the product."""
+
+    def declare(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+        return dg.asset(
+            key=["raw", name],
+            deps=[_dep(d) for d in deps],
+            partitions_def=partitions_def,
+            backfill_policy=dg.BackfillPolicy.single_run() if partitions_def else None,
+            group_name="raw",
+            code_version="1",
+            owners=OWNERS,
+            kinds=kinds,
+            tags={"provider": product.provider},
+            retry_policy=dg.RetryPolicy(max_retries=0),
+            description=function.__doc__,
+            metadata={
+                "product": f"{product.name}, {product.version}",
+                "DOI": dg.MetadataValue.url(f"https://doi.org/{product.doi}"),
+                "licence": product.licence,
+                "citation": product.citation,
+                "homepage": dg.MetadataValue.url(product.homepage),
+                "cadence": product.cadence,
+                "latency": product.latency,
+                "account for live access": f"{product.account.name}: {product.account.register}"
+                if product.account
+                else "none",
+            },
+        )(function)
+
+    return declare
+
+
+def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """The columns as the UI lists them: unit, limits, uncertainty."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                c.duckdb_type,
+                description=c.description + (f" Uncertainty: {c.uncertainty}." if c.uncertainty else ""),
+                constraints=dg.TableColumnConstraints(
+                    nullable=c.nullable, unique=False, other=[c.constraint] if c.constraint else []
+                ),
+                tags={"unit": c.unit} if c.unit else {},
+            )
+            for c in columns
+        ],
+        constraints=dg.TableConstraints(other=[f"PRIMARY KEY ({', '.join(c.name for c in columns if c.key)})"]),
+    )
+
+
+def gap_reasons(warehouse: Warehouse, asset: str) -> dict[str, str]:
+    """Reason of each gap of an asset, by partition key: a downstream gap repeats the reason of its input."""
+    found = warehouse.gaps(asset)
+    return dict(zip(found["partition"], found["reason"], strict=True))
+
+
+def _dep(dep: dg.AssetDep | str) -> dg.AssetDep:
+    return dep if isinstance(dep, dg.AssetDep) else dg.AssetDep(dg.AssetKey.from_user_string(dep))
+
+
+def _described(doc: str | None, model: type[Table]) -> str:
+    return f"{' '.join((model.__doc__ or '').split())}\n\n{doc or ''}"
+
+
+def _reasons(gaps: Mapping[str, str]) -> str:
+    counts = pd.Series(list(gaps.values())).value_counts()
+    lines = [f"- {reason} ({n} partition(s))" for reason, n in counts.head(SHOWN_REASONS).items()]
+    more = len(counts) - SHOWN_REASONS
+    return "\n".join(lines + ([f"- and {more} more reasons: provenance.gap"] if more > 0 else []))
+
+
+def _every_partition_speaks(model: type[Table], made: Made, wanted: pd.DataFrame, asset: str) -> None:
+    if wanted.empty:
+        return
+    by = model.partition_columns()
+    with_rows = wanted.merge(made.frame[by].drop_duplicates(), on=by)["partition"] if len(made.frame) else []
+    silent = set(wanted["partition"]) - set(with_rows) - set(made.gaps)
+    if silent:
+        raise TableError(
+            f"{len(silent)} partition(s) have neither rows nor a reason",
+            where=asset,
+            expected="rows or an entry in `gaps` for each partition",
+            got=sorted(silent)[:5],
+            todo="this is a mistake in the asset: it must say why there is nothing",
+        )
+
+
+_MODELS = {model.table(): model for model in TABLES}
+
+__all__ = [
+    "OWNERS",
+    "Acquired",
+    "ArcticAssetsError",
+    "Made",
+    "RawStore",
+    "WarehouseIOManager",
+    "column_schema",
+    "columns_of",
+    "gap_reasons",
+    "last_month",
+    "raw_asset",
+    "table_asset",
+]

@@ -1,0 +1,238 @@
+"""Run the graph, or a part of it, in this process: what `arctic-assets build` does.
+
+Assets of one grain run together, over a rectangle of glaciers and times, in as few runs as there are grains on the
+way. The runs go to the same Dagster instance that the UI shows.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import dagster as dg
+import psutil
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+
+from arctic_assets.errors import SettingsError
+from arctic_assets.partitions import Partitions, range_tags, rectangle
+
+PID_TAG = "arctic_assets/pid"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Assets of one grain over one range of partitions.
+
+    Attributes:
+        assets: keys, upstream first.
+        tags: the range, as Dagster's tags.
+        n_partitions: how many partitions each asset gets.
+    """
+
+    assets: tuple[dg.AssetKey, ...]
+    tags: dict[str, str]
+    n_partitions: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which glaciers and times to build.
+
+    Attributes:
+        glaciers: registry ids; empty for all.
+        start: first month, `YYYY-MM`, or None for the first there is.
+        end: last month, or None for the last that has ended.
+    """
+
+    glaciers: tuple[str, ...] = ()
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass
+class Outcome:
+    """What the runs did.
+
+    Attributes:
+        failed: error by asset whose step failed.
+        skipped: assets that were not run because an upstream asset failed.
+        failed_checks: (asset, check, severity) of each check that did not pass.
+        passed_checks: number of checks that passed.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    failed_checks: list[tuple[str, str, str]] = field(default_factory=list)
+    passed_checks: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no step and no check of severity ERROR failed."""
+        return not self.failed and not any(severity == "ERROR" for _, _, severity in self.failed_checks)
+
+
+def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
+    """Assets that a selection string names (`*`, `raw/era5+`, `group:derived`), upstream first.
+
+    Raises:
+        SettingsError: it names nothing.
+    """
+    chosen = dg.AssetSelection.from_string(selection or "*").resolve(graph)
+    if not chosen:
+        raise SettingsError(
+            "the selection names no asset",
+            where="--select",
+            expected="asset keys or Dagster's selection syntax, such as derived/area or group:derived",
+            got=selection,
+            todo=f"choose among: {', '.join(sorted(k.to_user_string() for k in graph.materializable_asset_keys))}",
+        )
+    return [key for key in graph.toposorted_asset_keys if key in chosen]
+
+
+def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions, extent: Extent) -> list[list[Run]]:
+    """The runs, group by group: one group per change of grain, its runs differ in the glaciers only.
+
+    Args:
+        graph: all assets.
+        keys: assets to build, upstream first.
+        partitions: of the platform.
+        extent: glaciers and times.
+    """
+    left = list(keys)
+    groups = []
+    while left:
+        grain = graph.get(left[0]).partitions_def
+        chain: list[dg.AssetKey] = []
+        for key in left:
+            waiting = graph.get(key).parent_keys & (set(left) - set(chain))
+            if graph.get(key).partitions_def == grain and not waiting:
+                chain.append(key)
+        left = [key for key in left if key not in chain]
+        groups.append([Run(tuple(chain), tags, n) for tags, n in _ranges(grain, partitions, extent)])
+    return [group for group in groups if group]
+
+
+def execute(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    groups: Sequence[Sequence[Run]],
+    on_event: Callable[[Run, dg.DagsterEvent], None],
+) -> Outcome:
+    """Run the groups one after the other; what lies downstream of a failed asset is skipped.
+
+    Args:
+        defs: the definitions.
+        instance: where events go.
+        groups: of `plan`.
+        on_event: called for each event, for a display.
+    """
+    graph = defs.resolve_asset_graph()
+    outcome = Outcome()
+    bad: set[dg.AssetKey] = set()
+    for run in (run for group in groups for run in group):
+        keys = [key for key in run.assets if not (graph.get_ancestor_asset_keys(key) & bad)]
+        outcome.skipped += [key.to_user_string() for key in run.assets if key not in keys]
+        if not keys:
+            continue
+        job = defs.resolve_implicit_job_def_def_for_assets(keys)
+        assert job is not None
+        run_id = str(uuid.uuid4())
+
+        def listen(entry: dg.EventLogEntry, run: Run = run) -> None:
+            if entry.dagster_event:
+                on_event(run, entry.dagster_event)
+
+        instance.add_event_listener(run_id, listen)
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            run_id=run_id,
+            tags={**run.tags, PID_TAG: str(os.getpid())},
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the caller shows events
+        )
+        for event in result.all_events:
+            if event.is_step_failure:
+                failure = event.step_failure_data
+                root = failure.error
+                while root is not None and root.cause is not None:
+                    root = root.cause
+                failed = _asset_of(event, keys)
+                outcome.failed[failed] = (root.message if root else failure.error_display_string).strip()
+                bad |= {key for key in keys if key.to_user_string() == failed}
+        for evaluation in result.get_asset_check_evaluations():
+            if evaluation.passed:
+                outcome.passed_checks += 1
+            else:
+                key = evaluation.asset_key.to_user_string()
+                outcome.failed_checks.append((key, evaluation.check_name, evaluation.severity.value))
+    return outcome
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs as failed whose process was killed; without this they would look as if still running.
+
+    Returns:
+        Ids of the runs.
+    """
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    closed = []
+    for run in instance.get_runs(started):
+        pid = run.tags.get(PID_TAG)
+        if pid and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, message=f"The process {pid} that executed this run is gone.")
+            closed.append(run.run_id)
+    return closed
+
+
+def _asset_of(event: dg.DagsterEvent, keys: Sequence[dg.AssetKey]) -> str:
+    by_step = {"__".join(key.path): key.to_user_string() for key in keys}
+    return by_step.get(event.step_key or "", event.step_key or "run")
+
+
+def _ranges(
+    grain: dg.PartitionsDefinition | None, partitions: Partitions, extent: Extent
+) -> Iterator[tuple[dict[str, str], int]]:
+    """Range tags and number of partitions that cover the extent in one grain."""
+    if grain is None:
+        yield {}, 1
+        return
+    months = _times(partitions.months.get_partition_keys(), extent.start, extent.end)
+    years = _times(
+        partitions.years.get_partition_keys(),
+        extent.start and extent.start[:4],
+        extent.end and extent.end[:4],
+    )
+    times = {
+        partitions.months: months,
+        partitions.month_glaciers: months,
+        partitions.year_glaciers: years,
+        partitions.inventory_glaciers: list(partitions.settings.inventories),
+    }.get(grain)
+    if times == []:
+        return
+    if grain == partitions.months:
+        yield range_tags(months[0], months[-1]), len(months)
+        return
+    for block in _blocks(partitions, extent.glaciers):
+        if times is None:
+            yield range_tags(block[0], block[-1]), len(block)
+        else:
+            yield rectangle(block, times), len(block) * len(times)
+
+
+def _times(keys: Sequence[str], start: str | None, end: str | None) -> list[str]:
+    return [key for key in keys if (not start or key >= start) and (not end or key <= end)]
+
+
+def _blocks(partitions: Partitions, wanted: Sequence[str]) -> list[list[str]]:
+    """Runs of neighbours in the registry: a rectangle spans consecutive glaciers only."""
+    ids = list(partitions.registry.ids)
+    for key in wanted:
+        partitions.registry[key]  # raises for an unknown one
+    places = sorted({ids.index(key) for key in wanted} if wanted else range(len(ids)))
+    cuts = [0, *(i for i, (a, b) in enumerate(pairwise(places), 1) if b != a + 1), len(places)]
+    return [[ids[p] for p in places[a:b]] for a, b in pairwise(cuts)]

@@ -1,0 +1,239 @@
+"""Rules that compare tables with each other or with an independent figure: pure functions on frames.
+
+Each takes a `Tables` look-up and returns how many rows it judged and which rows fail; `of_tables` turns them into
+asset checks. A rule belongs to the table it judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from arctic_assets.science.mass_balance import SEASONS_TOLERANCE_M_WE, seasons_that_do_not_add_up
+from arctic_assets.tables import (
+    Area,
+    Failure,
+    MassBalance,
+    Outline,
+    Table,
+    TemperatureAnnual,
+    TemperatureMonthly,
+    Thickness,
+    Volume,
+)
+
+Tables = Callable[[type[Table]], pd.DataFrame]
+
+AREA_TOLERANCE = 0.005
+"""RGI does not say how its area_km2 was computed; 0.5 % separates rounding from a wrong outline."""
+
+
+class Judged(NamedTuple):
+    """Rows looked at, and rules broken."""
+
+    n_checked: int
+    failures: list[Failure]
+
+
+class Rule(NamedTuple):
+    """A comparison that becomes an asset check.
+
+    Attributes:
+        model: the table that is judged.
+        name: of the check.
+        description: what is compared, with the tolerance.
+        todo: what to do about a failure.
+        judge: the comparison.
+    """
+
+    model: type[Table]
+    name: str
+    description: str
+    todo: str
+    judge: Callable[[Tables], Judged]
+
+
+def _off(frame: pd.DataFrame, rule: str, column: str, bad: pd.Series, shown: list[str]) -> Judged:
+    bad = bad.fillna(False).astype(bool)
+    return Judged(len(frame), [Failure(rule, column, frame.loc[bad, shown])] if bad.any() else [])
+
+
+def links_are_clear(tables: Tables) -> Judged:
+    """RGI6 ids of the registry lead to one outline with nearly the same area."""
+    frame = tables(Outline).dropna(subset="link_overlap")
+    shown = ["glacier_id", "inventory", "link_overlap", "method"]
+    return _off(frame, "link_overlap is at least 0.9", "link_overlap", frame["link_overlap"] < 0.9, shown)
+
+
+def area_agrees_with_rgi(tables: Tables) -> Judged:
+    """Our geodesic area against the one RGI states."""
+    frame = tables(Area).dropna(subset="rgi_area_km2")
+    frame = frame.assign(difference=(frame["area_km2"] - frame["rgi_area_km2"]) / frame["rgi_area_km2"])
+    shown = ["glacier_id", "inventory", "area_km2", "rgi_area_km2", "difference"]
+    rule = f"area_km2 is within {AREA_TOLERANCE:.1%} of RGI's own area"
+    return _off(frame, rule, "area_km2", frame["difference"].abs() > AREA_TOLERANCE, shown)
+
+
+def perimeter_is_possible(tables: Tables) -> Judged:
+    """No outline is shorter than a circle of its area, and none is jagged beyond belief."""
+    frame = tables(Area)
+    frame = frame.assign(circles=frame["perimeter_km"] ** 2 / (4 * np.pi * frame["area_km2"]))
+    shown = ["glacier_id", "inventory", "area_km2", "perimeter_km", "circles"]
+    single = frame.merge(tables(Outline)[["glacier_id", "inventory", "n_members"]], on=["glacier_id", "inventory"])
+    bad = (single["circles"] < 1) | ((single["circles"] > 60) & (single["n_members"] == 1))
+    return _off(single, "perimeter^2 / (4 pi area) is 1 to 60", "perimeter_km", bad, shown)
+
+
+def volume_is_thickness_times_area(tables: Tables) -> Judged:
+    """The volume of each product is its mean thickness times its ice area, within 1 %."""
+    frame = tables(Thickness)
+    product = frame["thickness_m"] * frame["ice_area_km2"] / 1000
+    frame = frame.assign(thickness_times_area_km3=product)
+    shown = ["glacier_id", "product", "volume_km3", "thickness_times_area_km3"]
+    bad = (product - frame["volume_km3"]).abs() > 0.01 * frame["volume_km3"]
+    return _off(frame, "volume_km3 is thickness times ice area within 1 %", "volume_km3", bad, shown)
+
+
+def volume_agrees_with_product(tables: Tables) -> Judged:
+    """The reference volume (thickness times outline area) against the product's own sum."""
+    frame = tables(Volume).query("inventory == 'rgi7'")
+    frame = frame.merge(
+        tables(Thickness)[["glacier_id", "product", "volume_km3", "volume_sigma_km3"]],
+        on=["glacier_id", "product"],
+        suffixes=("", "_product"),
+    )
+    shown = ["glacier_id", "product", "volume_km3", "volume_km3_product", "volume_sigma_km3_product"]
+    bad = (frame["volume_km3"] - frame["volume_km3_product"]).abs() > frame["volume_sigma_km3_product"]
+    return _off(frame, "volume_km3 is within the uncertainty of the product's own", "volume_km3", bad, shown)
+
+
+def annual_is_mean_of_months(tables: Tables) -> Judged:
+    """Each calendar year's mean lies on the day-weighted mean of its stored months, within 1e-6 K."""
+    monthly = tables(TemperatureMonthly)
+    days = pd.PeriodIndex(monthly["month"], freq="M").days_in_month
+    monthly = monthly.assign(year=monthly["month"].str[:4].astype("int64"), days=days, sum=monthly["t2m_c"] * days)
+    means = monthly.groupby(["glacier_id", "year"], as_index=False)[["sum", "days"]].sum()
+    annual = tables(TemperatureAnnual).query("kind == 'calendar'")
+    annual = annual.assign(year=annual["year"].astype("int64"))
+    frame = annual.merge(means, on=["glacier_id", "year"], how="left")
+    frame = frame.assign(mean_of_months_c=frame["sum"] / frame["days"])
+    shown = ["glacier_id", "year", "t2m_c", "mean_of_months_c"]
+    bad = ~((frame["t2m_c"] - frame["mean_of_months_c"]).abs() <= 1e-6)
+    return _off(frame, "t2m_c is the mean of the stored months", "t2m_c", bad, shown)
+
+
+def months_are_continuous(tables: Tables) -> Judged:
+    """No glacier's series has a hole between its first and its last month."""
+    frame = tables(TemperatureMonthly)
+    number = pd.PeriodIndex(frame["month"], freq="M").astype("int64") if len(frame) else []
+    spans = frame.assign(number=number).groupby("glacier_id", as_index=False)["number"].agg(["min", "max", "count"])
+    spans = spans.assign(missing=spans["max"] - spans["min"] + 1 - spans["count"])
+    rule = "every month between the first and the last is there"
+    return _off(spans, rule, "month", spans["missing"] > 0, ["glacier_id", "count", "missing"])
+
+
+def lapse_adjustment_is_small(tables: Tables) -> Judged:
+    """The adjusted temperature is at most 8 K away: more means a glacier far from its cell's elevation."""
+    frame = tables(TemperatureMonthly)
+    frame = frame.assign(adjustment_k=frame["t2m_adjusted_c"] - frame["t2m_c"])
+    shown = ["glacier_id", "month", "t2m_c", "t2m_adjusted_c", "adjustment_k"]
+    rule = "t2m_adjusted_c is within 8 K of t2m_c"
+    return _off(frame, rule, "t2m_adjusted_c", frame["adjustment_k"].abs() > 8, shown)
+
+
+def seasons_add_up(tables: Tables) -> Judged:
+    """Winter and summer balance sum to the annual balance, where all three are given."""
+    frame = tables(MassBalance)
+    off = seasons_that_do_not_add_up(frame)
+    rule = f"winter + summer = annual balance within {SEASONS_TOLERANCE_M_WE} m w.e."
+    shown = ["glacier_id", "year", "origin", "seasons_minus_annual_m_we"]
+    return Judged(len(frame), [Failure(rule, "annual_balance_m_we", off[shown])] if len(off) else [])
+
+
+def reference_area_agrees(tables: Tables) -> Judged:
+    """The area the balance refers to is about that of the outline; where not, a Gt figure must use the balance's."""
+    balance = tables(MassBalance).dropna(subset="reference_area_km2").query("scope == 'own'")
+    newest = balance.sort_values("year").drop_duplicates("glacier_id", keep="last")
+    area = tables(Area).query("inventory == 'rgi7'")[["glacier_id", "area_km2"]]
+    frame = newest.merge(area, on="glacier_id")
+    frame = frame.assign(ratio=frame["reference_area_km2"] / frame["area_km2"])
+    bad = (frame["ratio"] < 0.75) | (frame["ratio"] > 1.25)
+    shown = ["glacier_id", "year", "reference_area_km2", "area_km2", "ratio"]
+    return _off(frame, "reference_area_km2 is 0.75 to 1.25 of the outline's", "reference_area_km2", bad, shown)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        Outline,
+        "links_are_clear",
+        "RGI6 ids of the registry lead to one RGI7 outline, with an overlap of at least 0.9.",
+        "compare the outline with the glacier that is meant, and put rgi7_ids into the registry",
+        links_are_clear,
+    ),
+    Rule(
+        Area,
+        "agrees_with_rgi",
+        "Geodesic area within 0.5 % of the area RGI states.",
+        "look at the outline: a wrong member, a missing island, or another area definition",
+        area_agrees_with_rgi,
+    ),
+    Rule(
+        Area,
+        "perimeter_is_possible",
+        "Perimeter not shorter than a circle's, and not jagged (square over 4 pi area below 60).",
+        "look at the outline; stair-steps are smoothed before measuring",
+        perimeter_is_possible,
+    ),
+    Rule(
+        Thickness,
+        "volume_is_thickness_times_area",
+        "Volume equals mean thickness times ice area within 1 %.",
+        "a unit is wrong in science/thickness.py or in the raster",
+        volume_is_thickness_times_area,
+    ),
+    Rule(
+        Volume,
+        "agrees_with_product",
+        "Mean thickness times outline area agrees with the product's own volume within its uncertainty.",
+        "product and outline cover different ice: see thickness.coverage_fraction",
+        volume_agrees_with_product,
+    ),
+    Rule(
+        TemperatureMonthly,
+        "months_are_continuous",
+        "No hole between the first and the last month of a glacier.",
+        "materialise the missing months; provenance.gap says why they are missing",
+        months_are_continuous,
+    ),
+    Rule(
+        TemperatureMonthly,
+        "adjustment_is_small",
+        "The lapse-rate adjustment is at most 8 K.",
+        "ERA5's cell lies far above or below this glacier: use t2m_adjusted_c with care",
+        lapse_adjustment_is_small,
+    ),
+    Rule(
+        TemperatureAnnual,
+        "is_mean_of_months",
+        "Calendar means equal the day-weighted mean of the stored months.",
+        "months changed after the year was made: materialise derived/temperature_annual for these years",
+        annual_is_mean_of_months,
+    ),
+    Rule(
+        MassBalance,
+        "seasons_add_up",
+        "Winter + summer = annual balance within 0.1 m w.e.",
+        "see the remarks of these rows in FoG; the annual value is what is published",
+        seasons_add_up,
+    ),
+    Rule(
+        MassBalance,
+        "reference_area_agrees",
+        "The newest reference area is 0.75 to 1.25 of the outline's.",
+        "use reference_area_km2 of the balance, not the outline's area, for a balance in Gt",
+        reference_area_agrees,
+    ),
+)

@@ -1,0 +1,201 @@
+"""`arctic-assets`: build, sample, status, verify.
+
+The same graph and the same Dagster instance as in the UI; this module only reads options and prints.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from arctic_assets import __version__, settings
+from arctic_assets.errors import ArcticAssetsError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from arctic_assets.automation.build import Outcome, Run
+    from arctic_assets.partitions import Partitions
+    from arctic_assets.storage.warehouse import Warehouse
+
+console = Console()
+
+_home = click.option("--home", type=click.Path(path_type=Path), help="Where everything is stored [ARCTIC_ASSETS_HOME]")
+_glaciers = click.option(
+    "--glaciers",
+    type=click.Path(path_type=Path),
+    help="Registry file instead of the 16 glaciers [ARCTIC_ASSETS_GLACIERS]",
+)
+
+
+class _Main(click.Group):
+    """Turns our errors into a message without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ArcticAssetsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Main)
+@click.version_option(__version__)
+def main() -> None:
+    """The Arctic Glacier Dataset, made from raw sources."""
+    warnings.filterwarnings("ignore", module="dagster")
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+
+
+@main.command()
+@_home
+@_glaciers
+@click.option("--mirror", help="sample (SYNTHETIC), live, a directory, or a http(s) URL [ARCTIC_ASSETS_MIRROR]")
+@click.option("--select", "selection", help="Assets in Dagster's selection syntax; default all. E.g. 'derived/area+'")
+@click.option("--glacier", "glacier_ids", multiple=True, help="Only this glacier; may be given several times")
+@click.option("--start", help="First month YYYY-MM (or year) of monthly and yearly assets")
+@click.option("--end", help="Last month YYYY-MM (or year)")
+@click.pass_context
+def build(
+    ctx: click.Context,
+    home: Path | None,
+    glaciers: Path | None,
+    mirror: str | None,
+    selection: str | None,
+    glacier_ids: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+) -> None:
+    """Run the graph in this process; the runs show in the UI."""
+    from arctic_assets import summary
+    from arctic_assets.automation import build as building
+    from arctic_assets.storage.instance import open_instance
+
+    current = _settings(home, glaciers, mirror)
+    if current.mirror_kind == "live":
+        console.print(summary.accounts())
+    defs, partitions, warehouse = _platform(current)
+    extent = building.Extent(glacier_ids, _month(start, "01"), _month(end, "12"))
+    graph = defs.resolve_asset_graph()
+    groups = building.plan(graph, building.select(graph, selection), partitions, extent)
+    with open_instance(current.home) as instance:
+        for run_id in building.close_dead_runs(instance):
+            console.print(f"[yellow]run {run_id} of an earlier build had been killed; marked as failed")
+        outcome = _with_progress(defs, instance, groups)
+    if Path(warehouse.database).exists():
+        warehouse.publish(current.published)
+    summary.print_build(console, current, warehouse, outcome)
+    ctx.exit(0 if outcome.is_good else 1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@_glaciers
+@click.option("--through", help="Last month, YYYY-MM; default the last that has ended")
+def sample(directory: Path, glaciers: Path | None, through: str | None) -> None:
+    """Write the SYNTHETIC mirror: small files in the providers' formats, with known answers (truth.json)."""
+    from arctic_assets import glaciers as registry
+    from arctic_assets import sample as synthetic
+    from arctic_assets.assets.wiring import last_month
+
+    synthetic.write(directory, registry.load(glaciers), through or last_month())
+    files = [p for p in directory.rglob("*") if p.is_file()]
+    size = sum(p.stat().st_size for p in files) / 1e6
+    console.print(f"SYNTHETIC mirror with {len(files)} files, {size:.1f} MB, in {directory}")
+
+
+@main.command()
+@_home
+@_glaciers
+def status(home: Path | None, glaciers: Path | None) -> None:
+    """Per variable: what is there, what is missing and why, what is preliminary."""
+    from arctic_assets import summary
+
+    current = _settings(home, glaciers, None)
+    _, partitions, warehouse = _platform(current)
+    if not Path(warehouse.database).exists():
+        raise click.ClickException(f"nothing was built in {current.home} yet: run `arctic-assets build`")
+    summary.print_status(console, partitions, warehouse)
+
+
+@main.command()
+@_home
+def verify(home: Path | None) -> None:
+    """Compare every archived file with the SHA-256 it had when it was stored."""
+    from arctic_assets.storage.archive import Archive
+
+    archive = Archive(_settings(home, None, None).archive)
+    objects = archive.all_objects()
+    for found in objects:
+        archive.verify(found)
+    console.print(f"{len(objects)} archived files are as they were stored")
+
+
+def _settings(home: Path | None, glaciers: Path | None, mirror: str | None) -> settings.Settings:
+    """The settings, also put into the environment, where Dagster's storage and child processes find them."""
+    current = settings.load(home=home, glaciers=glaciers, mirror=mirror)
+    os.environ.update(settings.environment(current))
+    return current
+
+
+def _platform(current: settings.Settings) -> tuple[dg.Definitions, Partitions, Warehouse]:
+    from arctic_assets import glaciers
+    from arctic_assets.definitions import build_defs
+    from arctic_assets.partitions import Partitions
+    from arctic_assets.storage.warehouse import Warehouse
+
+    partitions = Partitions(glaciers.load(current.glaciers), current)
+    return build_defs(current), partitions, Warehouse(database=str(current.warehouse))
+
+
+def _month(text: str | None, month: str) -> str | None:
+    return f"{text}-{month}" if text and len(text) == 4 else text
+
+
+def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: list[list[Run]]) -> Outcome:
+    """Execute with a bar per asset: it moves when partitions are recorded, and turns red on failure."""
+    import dagster as dg
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from arctic_assets.automation.build import execute
+
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description:28}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TextColumn("partitions"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks = {}
+        for run in (run for group in groups for run in group):
+            for key in run.assets:
+                if key not in tasks:
+                    tasks[key] = progress.add_task(key.to_user_string(), total=0, start=False)
+                progress.update(tasks[key], total=(progress.tasks[tasks[key]].total or 0) + run.n_partitions)
+        steps = {"__".join(key.path): task for key, task in tasks.items()}
+
+        def on_event(run: Run, event: dg.DagsterEvent) -> None:
+            task = steps.get(event.step_key or "")
+            if task is None:
+                return
+            if event.event_type == dg.DagsterEventType.STEP_START:
+                progress.start_task(task)
+            elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+                progress.advance(task)
+            elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+                progress.update(task, description=f"[red]{event.step_key}")
+                progress.stop_task(task)
+
+        return execute(defs, instance, groups, on_event)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,440 @@
+"""ERA5 from the Climate Data Store: the real client against a store on the loopback interface."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arctic_assets.errors import SourceError
+from arctic_assets.provenance import SourceObject
+from arctic_assets.sources import era5
+from arctic_assets.sources.base import Delivery, Missing, Remote, Unchanged
+from arctic_assets.sources.era5 import Box, Index
+from arctic_assets.sources.origins import LiveOrigin
+from arctic_assets.storage.archive import Archive
+from arctic_assets_tests.testkit.base import LoopbackServer, Request, Response
+from arctic_assets_tests.testkit.cds import DATASET, CdsServer, arctic_air
+
+GLACIERS = {"07": [(11.7, 78.8, 11.9, 78.95)], "01": [(-149.2, 61.1, -148.8, 61.3), (-148.95, 60.3, -148.8, 60.5)]}
+BOXES = era5.request_boxes(GLACIERS)
+MONTHS = [f"{year}-{month:02d}" for year in range(1985, 2025) for month in range(1, 13)]
+FEW = ["2026-06", "2026-07"]
+INVARIANTS = ["geopotential", "land_sea_mask"]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # cdsapi warns when it cannot read the store's messages
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[CdsServer]:
+    with CdsServer() as server:
+        monkeypatch.setenv("CDSAPI_URL", server.api)
+        monkeypatch.setenv("CDSAPI_KEY", server.key)
+        monkeypatch.delenv("CDSAPI_RC", raising=False)
+        yield server
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "raw")
+
+
+def bring(archive: Archive, months: list[str], groups: tuple[str, ...] = ("07", "01")) -> list[Missing]:
+    """Archive what is lacking; returns what is missing."""
+    gaps: list[Missing] = []
+    origin = LiveOrigin()
+
+    def transfer(remote: Remote) -> Callable[[Path, SourceObject | None], Delivery | None]:
+        def one(part: Path, known: SourceObject | None) -> Delivery | None:
+            outcome = origin.fetch(remote, part, known)
+            assert not isinstance(outcome, Unchanged)
+            if isinstance(outcome, Missing):
+                gaps.append(outcome)
+                return None
+            return outcome
+
+        return one
+
+    boxes = {group: BOXES[group] for group in groups}
+    for remote in era5.remotes(origin, months, boxes, archive.objects("era5")):
+        assert isinstance(remote, Remote)
+        archive.store(era5.PRODUCT, remote.path, transfer(remote), remote.verify)
+    return gaps
+
+
+def t2m_jobs(store: CdsServer) -> list[list[str]]:
+    """Months of each job for temperature."""
+    return [sorted(job.months) for job in store.jobs if job.inputs["variable"] == ["2m_temperature"]]
+
+
+def few(group: str = "07") -> Remote:
+    remote = era5.remotes(LiveOrigin(), FEW, BOXES, [])[0 if group == "07" else 2]
+    assert isinstance(remote, Remote) and remote.request is not None
+    return remote
+
+
+def ask(target: Path, tries: int = 1) -> Delivery | Missing:
+    request = few().request
+    assert request is not None
+    return era5.retrieve(request, target, longest_wait_s=0.01, tries=tries)
+
+
+def test_480_months_are_one_job_per_box(store: CdsServer, archive: Archive) -> None:
+    assert bring(archive, MONTHS) == []
+    assert t2m_jobs(store) == [MONTHS, MONTHS]
+    assert [job.inputs["variable"] for job in store.jobs].count(INVARIANTS) == len(BOXES)
+    assert len(store.jobs) == 2 * len(BOXES)
+
+    index = Index(archive.objects("era5"))
+    assert index.status() == dict.fromkeys(MONTHS, "final")
+    for group, glaciers in GLACIERS.items():
+        for bounds in glaciers:
+            selection = index.select(MONTHS, bounds)
+            assert list(selection.chosen.values()) == [MONTHS] and selection.missing == {}
+            (name,) = selection.chosen
+            found = next(o for o in archive.objects("era5") if o.source_id == name)
+            assert f"2m_temperature_{group}_" in found.path
+            data = era5.open_object(archive.file(found))
+            month = data.sel(month="1999-07")["t2m"]
+            expected = arctic_air(month.latitude.values[:, None], month.longitude.values[None], "1999-07")
+            np.testing.assert_allclose(month, expected, atol=1e-4)
+            assert index.invariants(bounds) is not None
+
+    assert bring(archive, MONTHS) == [] and len(store.jobs) == 2 * len(BOXES)  # nothing is asked for twice
+
+
+def test_a_request_says_what_the_store_wants(store: CdsServer, archive: Archive) -> None:
+    bring(archive, [*MONTHS[:2], "1986-01"], groups=("01",))
+    first, second, invariants = store.jobs
+    assert first.inputs == {
+        "product_type": ["monthly_averaged_reanalysis"],
+        "variable": ["2m_temperature"],
+        "year": ["1985"],
+        "month": ["01", "02"],
+        "time": ["00:00"],
+        "area": [61.75, -149.5, 60.0, -148.5],
+        "data_format": "netcdf",
+        "download_format": "unarchived",
+    }
+    assert (second.inputs["year"], second.inputs["month"]) == (["1986"], ["01"])
+    assert invariants.inputs["variable"] == INVARIANTS and len(invariants.months) == 1
+    assert store.count("DELETE") == 0
+    downloads = [e.request for e in store.log if e.request.path.startswith("/cache/")]
+    assert downloads and not any("private-token" in request.headers for request in downloads)
+
+
+def test_polls_until_the_job_is_done(store: CdsServer, tmp_path: Path) -> None:
+    store.polls = 2
+    target = tmp_path / ".hidden.nc.part"
+    target.write_bytes(b"of an earlier attempt")
+    delivery = ask(target)
+    assert isinstance(delivery, Delivery)
+    assert delivery.url == f"{store.url}/cache/job-0001.nc"  # without the signature
+    assert delivery.expected_bytes == target.stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert few().verify(target).content["months"] == {"final": ["2026-06..2026-07"]}
+
+
+def test_a_new_month_is_one_small_job_per_box(store: CdsServer, archive: Archive) -> None:
+    year = [f"2026-{month:02d}" for month in range(1, 12)]
+    bring(archive, year[:10])
+    assert Index(archive.objects("era5")).status()["2026-10"] == "preliminary"
+    before = len(store.jobs)
+    store.last, store.final_until = "2026-11", "2026-08"
+    assert bring(archive, year) == []
+    assert [job.months for job in store.jobs[before:]] == [year[7:]] * len(BOXES)
+    status = Index(archive.objects("era5")).status()
+    assert {month for month in year if status[month] == "preliminary"} == {"2026-09", "2026-10", "2026-11"}
+
+
+def test_preliminary_months_become_final_and_both_versions_stay(store: CdsServer, archive: Archive) -> None:
+    months = ["2026-08", "2026-09"]
+    bring(archive, months, groups=("07",))
+    bounds = GLACIERS["07"][0]
+    (first,) = Index(archive.objects("era5")).select(months, bounds).chosen
+    store.final_until = "2026-09"
+    store.field = lambda lat, lon, month: arctic_air(lat, lon, month) + 0.5
+    bring(archive, months, groups=("07",))
+    index = Index(archive.objects("era5"))
+    (second,) = index.select(months, bounds).chosen
+    assert index.status() == dict.fromkeys(months, "final")
+    now = next(o for o in archive.objects("era5") if o.source_id == second)
+    assert second != first and now.supersedes == first
+    kept = list((archive.root / ".superseded" / "era5").rglob("*.nc.*[0-9a-f]"))
+    assert [era5.verify(path).content["months"] for path in kept] == [{"preliminary": ["2026-08..2026-09"]}]
+    jobs = len(store.jobs)
+    assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == jobs
+
+
+def test_months_in_as_few_rectangles_as_there_are(store: CdsServer, archive: Archive) -> None:
+    months = [*MONTHS[2:], "2025-01", "2025-02"]
+    bring(archive, months, groups=("07",))
+    assert t2m_jobs(store) == [MONTHS[2:12], MONTHS[12:], ["2025-01", "2025-02"]]
+    assert Index(archive.objects("era5")).status() == dict.fromkeys(months, "final")
+
+
+def test_months_with_gaps_do_not_take_the_place_of_others(store: CdsServer, archive: Archive) -> None:
+    bring(archive, ["2025-01", "2025-05"], groups=("07",))
+    held = archive.objects("era5")
+    store.jobs.clear()
+    more = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, held)
+    assert [r.request["inputs"]["month"] for r in more if isinstance(r, Remote) and r.request] == [["02", "03", "04"]]
+    unheld = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, [])
+    assert not {r.path for r in unheld if isinstance(r, Remote)} & {
+        o.path for o in held if "t2m" in o.content["variables"]
+    }
+
+
+def test_a_larger_box_is_asked_for_anew(store: CdsServer, archive: Archive) -> None:
+    bring(archive, FEW, groups=("07",))
+    boxes = era5.request_boxes({"07": [*GLACIERS["07"], (20.0, 77.0, 21.0, 77.5)]})
+    asked = era5.remotes(LiveOrigin(), FEW, boxes, archive.objects("era5"))
+    assert len(asked) == 2  # temperature and invariants
+    assert not {r.path for r in asked if isinstance(r, Remote)} & {o.path for o in archive.objects("era5")}
+    smaller = {"x": BOXES["07"].grown(-0.25, -0.25)}
+    assert era5.remotes(LiveOrigin(), FEW, smaller, archive.objects("era5")) == []
+
+
+def test_files_of_the_sample_are_no_reason_not_to_ask(store: CdsServer, archive: Archive) -> None:
+    bring(archive, FEW)
+    sample = [replace(found, is_synthetic=True) for found in archive.objects("era5")]
+    assert len(era5.remotes(LiveOrigin(), FEW, BOXES, sample)) == 2 * len(BOXES)
+
+
+# --- months that are not there yet ------------------------------------------------------------------------------------
+
+
+def test_a_month_that_does_not_exist_yet_is_a_gap(store: CdsServer, archive: Archive) -> None:
+    (gap,) = bring(archive, ["2026-11"], groups=("07",))
+    assert "not published yet" in gap.reason and "2026-11" in gap.reason
+    assert "t2m" not in {name for o in archive.objects("era5") for name in o.content["variables"]}
+
+
+def test_the_months_that_exist_come_and_the_others_later(store: CdsServer, archive: Archive) -> None:
+    store.final_until = "2026-12"
+    months = ["2026-09", "2026-10", "2026-11", "2026-12"]
+    assert bring(archive, months, groups=("07",)) == []
+    assert list(Index(archive.objects("era5")).status()) == months[:2]
+    store.last = "2026-12"
+    assert bring(archive, months, groups=("07",)) == []
+    assert list(Index(archive.objects("era5")).status()) == months
+    assert t2m_jobs(store) == [months, months[2:]]
+
+
+def test_a_month_missing_in_the_answer_is_an_error(store: CdsServer, tmp_path: Path) -> None:
+    request = few().request
+    assert request is not None
+    target = tmp_path / "x.nc"
+    era5.retrieve({**request, "inputs": {**request["inputs"], "month": ["07"]}}, target)
+    with pytest.raises(SourceError, match="lacks 2026-06"):
+        few().verify(target)
+
+
+def test_another_box_or_variable_in_the_answer_is_an_error(store: CdsServer, tmp_path: Path) -> None:
+    request = few().request
+    assert request is not None
+    target = tmp_path / "x.nc"
+    for change in ({"area": [79.0, 11.5, 78.75, 12.0]}, {"variable": ["land_sea_mask"]}):
+        era5.retrieve({**request, "inputs": {**request["inputs"], **change}}, target)
+        with pytest.raises(SourceError, match="something else"):
+            few().verify(target)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def licence(store: CdsServer) -> None:
+    store.licence_accepted = False
+
+
+def cost(store: CdsServer) -> None:
+    store.fields_limit = 1
+
+
+def wrong_key(store: CdsServer) -> None:
+    store.key = "another"
+
+
+def failing(store: CdsServer) -> None:
+    store.failure = "MARS returned no data, please check your selection. Request submitted to the MARS server"
+
+
+def expired(store: CdsServer) -> None:
+    store.results_status = 404
+
+
+def gone(store: CdsServer) -> None:
+    store.results_status = 410
+
+
+def file_gone(store: CdsServer) -> None:
+    store.object_status = 404
+
+
+def wrong_size(store: CdsServer) -> None:
+    store.stated_size_error = 7
+
+
+def busy(store: CdsServer) -> None:
+    store.busy = 100
+
+
+def other_dataset(store: CdsServer) -> None:
+    store._routes = [r for r in store._routes if "processes" not in r[1].pattern]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (licence, ("licence", f"https://cds.climate.copernicus.eu/datasets/{DATASET}?tab=download#manage-licences")),
+        (cost, ("larger than the Climate Data Store allows", "fewer months")),
+        (wrong_key, ("does not accept the key", "CDSAPI_KEY")),
+        (failing, ("failed to make the file", "MARS returned no data, please check your selection.")),
+        (expired, ("no longer has the result", "run again")),
+        (gone, ("no longer has the result", "run again")),
+        (file_gone, ("did not come to its end", "run again")),
+        (wrong_size, ("did not come to its end", "run again")),
+        (busy, ("asked too often", "later")),
+        (other_dataset, ("does not know the dataset", era5.CDS_URL)),
+    ],
+)
+def test_errors_say_what_to_do_and_never_the_key(
+    store: CdsServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    fault: Callable[[CdsServer], None],
+    words: tuple[str, ...],
+) -> None:
+    key = store.key
+    store.detail = f" (your token {key})"  # a server that repeats it
+    caplog.set_level(logging.DEBUG)
+    fault(store)
+    with pytest.raises(SourceError) as caught:
+        ask(tmp_path / "x.nc", tries=2)
+    text = str(caught.value)
+    for word in (*words, DATASET, "2026-06..2026-07"):
+        assert word in text, text
+    assert key not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert key not in caplog.text and key not in "".join(capfd.readouterr())
+
+
+def test_a_busy_store_is_asked_again(store: CdsServer, tmp_path: Path) -> None:
+    store.busy = 2
+    assert isinstance(ask(tmp_path / "x.nc", tries=4), Delivery)
+    assert store.count("POST", status=429) == 2 and len(store.jobs) == 1
+
+
+def test_a_download_that_breaks_off_is_continued(store: CdsServer, tmp_path: Path) -> None:
+    """The client writes pieces of 1 MiB: the file must be larger, so it is noise, which does not compress."""
+    noise = np.random.default_rng(7)
+    store.field = lambda lat, lon, month: noise.uniform(230, 290, (lat.size, lon.size))
+    store.cut_after = 1_100_000
+    (remote, *_) = era5.remotes(LiveOrigin(), MONTHS, {"07": Box(80.0, 10.0, 76.0, 26.0)}, [])
+    assert isinstance(remote, Remote) and remote.request is not None
+    assert isinstance(era5.retrieve(remote.request, tmp_path / "x.nc", longest_wait_s=0.01, tries=3), Delivery)
+    assert (tmp_path / "x.nc").read_bytes() == store.jobs[0].content
+    assert [e.status for e in store.log if e.request.method == "GET" and "/cache/" in e.request.path] == [200, 206]
+
+
+def test_a_zip_in_place_of_a_netcdf_file(store: CdsServer, archive: Archive) -> None:
+    store.zipped = True
+    bring(archive, FEW)
+    (found, *_) = [o for o in archive.objects("era5") if "t2m" in o.content["variables"]]
+    assert archive.file(found).read_bytes().startswith(b"PK")
+    assert list(era5.open_object(archive.file(found))["month"].values) == FEW
+
+
+@pytest.mark.parametrize("key", ["12345:0b7e4c52-1d1f-4b57", "12345:0b7e4c52:1d1f"])
+def test_a_key_of_the_old_form_is_seen_before_anything_is_sent(
+    store: CdsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("CDSAPI_KEY", key)
+    with pytest.raises(SourceError, match="old form") as caught:
+        ask(tmp_path / "x.nc")
+    assert store.log == []
+    assert "0b7e4c52" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CDSAPI_URL", "CDSAPI_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
+    account = era5.PRODUCT.account
+    assert account is not None and not account.is_set()
+    with pytest.raises(SourceError, match="finds no key") as caught:
+        ask(tmp_path / "x.nc")
+    assert account.register in str(caught.value)
+    outcome = LiveOrigin().fetch(few(), tmp_path / "x.nc", None)
+    assert isinstance(outcome, Missing) and account.register in outcome.reason
+
+
+def test_the_key_may_lie_in_the_clients_own_file(
+    store: CdsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = era5.PRODUCT.account
+    assert account is not None
+    for name in ("CDSAPI_URL", "CDSAPI_KEY"):
+        monkeypatch.delenv(name)
+    rc = tmp_path / "cdsapirc"
+    monkeypatch.setenv("CDSAPI_RC", str(rc))
+    rc.write_text(f"url: {store.api}\n")
+    assert not account.is_set()
+    rc.write_text(f"url: {store.api}\nkey: {store.key}\n")
+    assert account.is_set()
+    assert isinstance(ask(tmp_path / "x.nc"), Delivery)
+
+
+def test_a_key_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The address has a default: it is looked at, not called (there is no network in tests)."""
+    monkeypatch.delenv("CDSAPI_URL", raising=False)
+    monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
+    monkeypatch.setenv("CDSAPI_KEY", "0b7e4c52")
+    with LoopbackServer() as nobody:
+        monkeypatch.setattr(era5, "CDS_URL", f"{nobody.url}/api")
+        with pytest.raises(SourceError):
+            ask(tmp_path / "x.nc")
+        assert nobody.count(path=f"/api/retrieve/v1/processes/{DATASET}") == 1
+
+
+class Portal(LoopbackServer):
+    """A network that answers everything with its login page."""
+
+    def otherwise(self, request: Request) -> Response:
+        return Response(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+
+
+def test_a_server_that_is_no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CDSAPI_KEY", "0b7e4c52")
+    with Portal() as portal:
+        url = portal.url
+        monkeypatch.setenv("CDSAPI_URL", url)
+        with pytest.raises(SourceError, match="answers in another way"):
+            ask(tmp_path / "x.nc")
+    monkeypatch.setenv("CDSAPI_URL", url)  # now nobody listens there
+    with pytest.raises(SourceError, match="cannot be reached"):
+        ask(tmp_path / "x.nc")
+
+
+# --- the store of these tests speaks the protocol ---------------------------------------------------------------------
+
+
+def test_the_catalogue_and_the_constraints_through_the_real_client(store: CdsServer) -> None:
+    import cdsapi
+
+    client = cdsapi.Client(progress=False, quiet=True).client
+    assert f"{client.get_collection(DATASET).end_datetime:%Y-%m-%d}" == "2026-10-31"
+    store.last = "2026-11"
+    assert f"{client.get_collection(DATASET).end_datetime:%Y-%m-%d}" == "2026-11-30"
+    months = client.apply_constraints(DATASET, {"year": ["2026"]})["month"]
+    assert months == [f"{month:02d}" for month in range(1, 12)]
+    store.licence_accepted = False
+    assert client.get_accepted_licences() == []
+    client.accept_licence("cc-by", 1)
+    assert store.licence_accepted
