@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +48,9 @@ class _Main(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """The Arctic Glacier Dataset, made from raw sources."""
-    warnings.filterwarnings("ignore", module="dagster")
-    logging.getLogger("dagster").setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("dagster", "urllib3", "fiona", "rasterio", "pyogrio", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @main.command()

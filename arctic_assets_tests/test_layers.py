@@ -150,7 +150,6 @@ def test_only_the_wiring_knows_dagster() -> None:
     assert not broken, f"only {sorted(MAY_IMPORT_DAGSTER)} may import dagster"
 
 
-@pytest.mark.skipif(not (PACKAGE / "definitions.py").is_file(), reason="there are no definitions yet")
 def test_loading_the_definitions_loads_no_heavy_library(tmp_path: Path) -> None:
     """Every run and every start of Dagster loads the definitions: geopandas alone would add more than a second."""
     code = (

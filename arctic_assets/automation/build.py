@@ -80,7 +80,10 @@ def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
     Raises:
         SettingsError: it names nothing.
     """
-    chosen = dg.AssetSelection.from_string(selection or "*").resolve(graph)
+    try:
+        chosen = dg.AssetSelection.from_string(selection or "*").resolve(graph)
+    except (dg.DagsterInvalidSubsetError, ValueError):
+        chosen = set()
     if not chosen:
         raise SettingsError(
             "the selection names no asset",

@@ -98,7 +98,9 @@ class Climate:
         near = self._nearness(lat, lon)
         height = (near * self.height[:, None]).sum(axis=0) / np.maximum(near.sum(axis=0), 1e-9)
         # Short hills: neighbouring cells differ by a kelvin or two, so that wrong weights show.
-        hills = 250 + 250 * np.sin(lon * 2 * np.pi / 1.9) * np.cos(lat * 2 * np.pi / 1.1)
+        ridges = np.array([[0.45, 0.55], [-0.31, 0.83], [0.62, -0.17]])
+        waves = np.sin(2 * np.pi * (ridges[:, :1] * lon[None] + ridges[:, 1:] * lat[None]))
+        hills = 250 + 110 * waves.sum(axis=0)
         return self.land(lat, lon) * (hills + height * (1 - (1 - near).prod(axis=0)))
 
     def temperature(self, lat: Floats, lon: Floats, first: str, last: str) -> Floats:
@@ -115,13 +117,13 @@ class Climate:
         """
         start, stop = month_number(first), month_number(last) + 1
         number = np.arange(start, stop)
-        year, month = number // 12, number % 12
+        month = number % 12
         # Warm seas: the North Atlantic and the Gulf of Alaska.
-        atlantic = np.exp(-((_wrapped(lon - 5) / 38) ** 2) / 2)
+        atlantic = np.exp(-((_wrapped(lon - 5) / 45) ** 2) / 2)
         pacific = 0.65 * np.exp(-(((lat - 58) / 5) ** 2) - (_wrapped(lon + 140) / 25) ** 2)
         warm = np.minimum(1.0, atlantic + pacific)
         mean = 33.5 - 0.62 * lat + 12.5 * warm + _LAPSE_K_PER_M * self.orography(lat, lon)
-        swing = 16.0 - 8.0 * warm + 2.0 * np.clip((lat - 70) / 10, 0, 1)
+        swing = 17.5 - 9.0 * warm + np.clip((lat - 70) / 10, 0, 1)
         season = np.cos(2 * np.pi * (month - 6.3) / 12)
         winter = 0.5 - 0.5 * season
         trend = _WARMING_K_PER_YEAR * (number / 12 - 1980) * (0.7 + 0.6 * winter)
@@ -131,7 +133,6 @@ class Climate:
         weather = (0.9 + 1.4 * winter)[:, None] * np.einsum(
             "tj,jn->tn", self.noise[start - 12 * _EPOCH_YEAR : stop - 12 * _EPOCH_YEAR], patterns
         )
-        assert year.min() >= _EPOCH_YEAR
         return 273.15 + mean[None] + swing[None] * season[:, None] + trend[:, None] + weather
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from affine import Affine
 
 from arctic_assets.sample.common import NOTICE
 from arctic_assets.sample.rgi7 import Former, Landscape, utm_zone
@@ -90,6 +89,7 @@ def _write_dome(path: Path, outline: Former, mean_m: float, most_cells: int) -> 
     """Thickness grows with the root of the distance to the margin, as over a bed without strength."""
     import rasterio
     import shapely
+    from rasterio import Affine
     from rasterio.features import rasterize
     from scipy.ndimage import distance_transform_edt
 

@@ -103,40 +103,22 @@ def valley(
     step = 0.028 if area_km2 > 5 else 0.05
     trunk, branches, blank = _blank(rng, joined)
     boundary = shapely.segmentize(blank.exterior, step)
-    members_lines = [[LineString(trunk), *branches]]
-    if not joined:
-        pieces = [Polygon(boundary)]
+    main = LineString(trunk)
+    if joined:
+        pieces, lines = _divided(boundary, main, branches, step, split)
     else:
-        saddle = 1.06 * _SADDLE
-        divide = LineString([(0.0, -saddle), (0.0, saddle)])
-        medial = LineString([(0.0, _MEDIAL), (_LENGTH + 0.1, _MEDIAL)])
-        cells = _tessellated([boundary, divide, *([medial] if split else [])], step)
-        if split:
-            pieces = [
-                _largest(c for c in cells if _inside(c)[0] > 0 and _inside(c)[1] > _MEDIAL),
-                _largest(c for c in cells if _inside(c)[0] > 0 and _inside(c)[1] < _MEDIAL),
-            ]
-            members_lines = [
-                [_half_trunk(piece, side), *[b for b in branches if b.coords[0][1] * side > 0]]
-                for piece, side in zip(pieces, (1, -1), strict=True)
-            ]
-        else:
-            pieces = [_largest(c for c in cells if _inside(c)[0] > 0)]
-        members_lines.append([LineString([(-0.04, 0.0), (-_NEIGHBOUR_LENGTH, 0.0)])])
-        pieces.append(_largest(c for c in cells if _inside(c)[0] < 0))
-
+        pieces, lines = [Polygon(boundary)], [[main, *branches]]
     wanted = 0 if area_km2 < 5 else min(6, 1 + int(np.log2(area_km2 / 5)))
     drawn: list[Piece] = []
-    for polygon, (main, *side) in zip(pieces, members_lines, strict=True):
-        whole = _with_islands(rng, polygon, [main, *side], wanted if len(drawn) == 0 else wanted // 2)
-        lines = _joined_lines(main, side, step)
-        points = _even_points(polygon, 1500)
-        drawn.append(Piece(whole, lines, _valley_heights(points, zmin_m, zmax_m)))
+    for polygon, drawn_lines in zip(pieces, lines, strict=True):
+        whole = _with_islands(rng, polygon, drawn_lines, wanted if not drawn else wanted // 2)
+        heights = _valley_heights(_even_points(polygon, 1500), zmin_m, zmax_m)
+        drawn.append(Piece(whole, _joined_lines(drawn_lines[0], drawn_lines[1:], step), heights))
     count = len(drawn) - (1 if joined else 0)
     plain = Sketch(tuple(drawn[:count]), tuple(drawn[count:]))
 
     wavelengths = (2.6, 0.9, 0.35, 0.14) if area_km2 > 5 else (2.6, 0.9, 0.35)
-    bend = _bend(plain, rng, wavelengths, (0.85, 0.8, 0.75, 0.7), LineString(trunk).interpolate(0.45, normalized=True))
+    bend = _bend(plain, rng, wavelengths, (0.85, 0.8, 0.75, 0.7), main.interpolate(0.45, normalized=True))
     bent = plain.moved(bend)
     if joined:
         bent = replace(bent, former=_former(bent, boundary, bend, exchange, step))
@@ -155,7 +137,7 @@ def ice_caps(rng: np.random.Generator, area_km2: float, members: int, zmax_m: fl
     caps = _row_of_caps(area_km2, members)
     # Short waves for small members: the size of a typical one sets the grain.
     grain = float(np.sqrt(area_km2 / members))
-    step = 0.12 * grain
+    step = 0.08 * grain
     pieces: list[Piece] = []
     for cap in caps:
         pieces += _tiled(rng, cap, step, zmax_m)
@@ -302,6 +284,29 @@ def _ribbon(x: Floats, half: Floats) -> Polygon:
     upper = np.column_stack([x, half])
     lower = np.column_stack([x, -half])[::-1]
     return shapely.make_valid(Polygon(np.vstack([upper, lower])))
+
+
+def _divided(
+    boundary: LineString, main: LineString, branches: Sequence[LineString], step: float, split: bool
+) -> tuple[list[Polygon], list[list[LineString]]]:
+    """Two glaciers head to head, the first one split lengthwise or not: outlines, and the lines of each.
+
+    The neighbour behind the divide at x = 0 comes last; main lines come before their tributaries.
+    """
+    reach = 1.06 * _SADDLE
+    divide = LineString([(0.0, -reach), (0.0, reach)])
+    medial = LineString([(0.0, _MEDIAL), (_LENGTH + 0.1, _MEDIAL)])
+    cells = [(cell, *_inside(cell)) for cell in _tessellated([boundary, divide, *([medial] if split else [])], step)]
+    neighbour = _largest(cell for cell, x, _ in cells if x < 0)
+    neighbour_lines = [LineString([(-0.04, 0.0), (-_NEIGHBOUR_LENGTH, 0.0)])]
+    if not split:
+        return [_largest(cell for cell, x, _ in cells if x > 0), neighbour], [[main, *branches], neighbour_lines]
+    halves = [_largest(cell for cell, x, y in cells if x > 0 and (y - _MEDIAL) * side > 0) for side in (1, -1)]
+    lines = [
+        [_half_trunk(half, side), *[b for b in branches if b.coords[0][1] * side > 0]]
+        for half, side in zip(halves, (1, -1), strict=True)
+    ]
+    return [*halves, neighbour], [*lines, neighbour_lines]
 
 
 def _half_trunk(piece: Polygon, side: int) -> LineString:

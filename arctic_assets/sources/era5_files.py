@@ -355,19 +355,25 @@ def _members(path: Path) -> Iterator[tuple[str, xr.Dataset]]:
     if not is_zip:
         yield str(path), _load(path.read_bytes(), str(path))
         return
-    verify_zip(path)
-    with open_zip(path) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(".nc")]
-        if not names:
-            raise SourceError(
-                "a zip holds no NetCDF file",
-                where=path,
-                expected="data_stream-moda_*.nc",
-                got=", ".join(archive.namelist()[:5]) or "nothing",
-                todo="ask for data_format netcdf",
-            )
-        for name in names:
-            yield f"{path}/{name}", _load(archive.read(name), f"{path}/{name}")
+    try:
+        verify_zip(path)
+        with open_zip(path) as archive:
+            names = archive.namelist()
+            members = [(name, archive.read(name)) for name in names if name.lower().endswith(".nc")]
+    except SourceError:
+        raise
+    except Exception as error:  # damaged streams: zlib.error, EOFError, OSError
+        raise _broken(str(path), error) from error
+    if not members:
+        raise SourceError(
+            "a zip holds no NetCDF file",
+            where=path,
+            expected="data_stream-moda_*.nc",
+            got=", ".join(names[:5]) or "nothing",
+            todo="ask for data_format netcdf",
+        )
+    for name, content in members:
+        yield f"{path}/{name}", _load(content, f"{path}/{name}")
 
 
 def _load(data: bytes, where: str) -> xr.Dataset:
@@ -499,8 +505,11 @@ def _by_age(months: Sequence[str], history: str) -> NDArray[Any]:
 def _months(times: NDArray[Any], name: str, where: str) -> list[str]:
     """'YYYY-MM' of the first days of months, given as dates or as numbers YYYYMMDD."""
     if np.issubdtype(times.dtype, np.integer):
-        text = [str(t) for t in times]
-        times = np.array([f"{t[:4]}-{t[4:6]}-{t[6:]}" for t in text], dtype="datetime64[s]")
+        text = [f"{t:08d}" for t in times]
+        try:
+            times = np.array([f"{t[:4]}-{t[4:6]}-{t[6:]}" for t in text], dtype="datetime64[s]")
+        except ValueError as error:
+            raise _no_monthly(name, where, "dates as YYYYMMDD", str(error)) from error
     if not np.issubdtype(times.dtype, np.datetime64):
         raise _no_monthly(name, where, "dates", f"{times.dtype} {times[:1]}")
     months = times.astype("datetime64[M]")
@@ -513,7 +522,7 @@ def _months(times: NDArray[Any], name: str, where: str) -> list[str]:
 def _check_axes(field: xr.DataArray, where: str) -> None:
     """Latitude is latitude and longitude is longitude: by units, range, direction, and what GRIB_* say of the grid."""
     latitude, longitude = _rounded(field["latitude"].values), _unbroken(field["longitude"].values)
-    units = {axis: str(field[axis].attrs.get("units", unit)) for axis, unit in _AXES.items()}
+    units = {axis: str(field[axis].attrs.get("units", "none")) for axis in _AXES}
     if units != _AXES:
         raise _contradiction(where, f"units {', '.join(_AXES.values())}", ", ".join(units.values()))
     if np.abs(latitude).max() > 90:

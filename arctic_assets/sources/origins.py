@@ -174,10 +174,8 @@ def names_on_page(text: str, url: str) -> list[str]:
     names = set()
     for href in links.hrefs:
         parts = urlsplit(urljoin(url, href))
-        if parts.netloc != folder.netloc or not parts.path.startswith(folder.path):
-            continue
-        name = unquote(parts.path.removeprefix(folder.path))
-        if name and "/" not in name and _is_data(name):
+        name = unquote(parts.path.removeprefix(folder.path))  # a path elsewhere keeps its slashes
+        if parts.netloc == folder.netloc and name and "/" not in name and _is_data(name):
             names.add(name)
     return sorted(names)
 

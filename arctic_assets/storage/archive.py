@@ -28,6 +28,7 @@ from arctic_assets.errors import ArchiveError, SourceError
 from arctic_assets.provenance import Delivery, Product, SourceObject, Verified
 
 SIDECAR = ".source.json"
+_KIND = ".kind"
 PART = ".part"
 
 
@@ -104,6 +105,7 @@ class Archive:
                     part.unlink()
                     return held, False
                 facts = verify(part)
+                self._one_kind(facts.is_synthetic, delivery.url)
             except SourceError:
                 part.unlink(missing_ok=True)
                 raise
@@ -165,6 +167,23 @@ class Archive:
         folder = self.root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / name)
+
+    def _one_kind(self, is_synthetic: bool, url: str) -> None:
+        """Real and SYNTHETIC files never share an archive: nothing could fall back to the sample unnoticed."""
+        kind = "SYNTHETIC" if is_synthetic else "real"
+        marker = self.root / _KIND
+        with FileLock(self.root / ".locks" / "kind"):  # of files that come first at the same time, one decides
+            if not marker.exists():
+                _write_atomically(marker, kind)
+            held = marker.read_text()
+        if held != kind:
+            raise SourceError(
+                f"a {kind} file does not go into an archive of {held} files",
+                where=url,
+                expected=f"{held} files only, as everything in {self.root} so far",
+                got=f"a {kind} file",
+                todo="use another --home (ARCTIC_ASSETS_HOME) for the other mirror",
+            )
 
     def _put_aside(self, target: Path, held: SourceObject) -> None:
         aside = self.root / ".superseded" / held.provider / f"{held.path}.{held.sha256[:12]}"

@@ -321,6 +321,11 @@ WRONG: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], tuple[str, ...]]] = {
     "unknown expver": (lambda d: d.assign_coords(expver=("valid_time", ["0007"] * 24)), ("expver", "0007")),
     "no variable of ours": (lambda d: d.rename(t2m="skt"), ("no variable", "skt")),
     "ensemble": (lambda d: d.drop_vars("number").expand_dims(number=2), ("number", "dimensions")),
+    "no coordinates": (lambda d: without_grib(d).drop_vars("latitude"), ("contradict", "none")),
+    "date that is none": (
+        lambda d: d.rename(valid_time="date").assign_coords(date=np.arange(24) + 20241301),
+        ("YYYYMMDD", "2024-13-01"),
+    ),
     "no time": (lambda d: d.isel(valid_time=0, drop=True), ("t2m", "time")),
 }
 
@@ -331,6 +336,46 @@ def test_wrong_content(name: str, tmp_path: Path) -> None:
     with xr.set_options(keep_attrs=True):  # type: ignore[no-untyped-call]
         path = save(change(modern()), tmp_path)
     refused(path, *words)
+
+
+def on_land(months: int, step: float) -> xr.Dataset:
+    """A grid whose first cell never has a value, as the sea in ERA5-Land."""
+    data = without_grib(modern(MONTHS[:months]))
+    for axis in ("latitude", "longitude"):
+        degrees = data[axis].values[0] + (data[axis].values - data[axis].values[0]) * step / 0.25
+        data = data.assign_coords({axis: (axis, degrees, data[axis].attrs)})
+    data["t2m"].values[:, 0, 0] = np.nan
+    return data
+
+
+def test_only_era5_land_lacks_cells_and_always_the_same(tmp_path: Path) -> None:
+    assert verify(save(on_land(2, 0.1), tmp_path)).version == "ERA5-Land (doi:10.24381/cds.68d2bb30)"
+    refused(save(on_land(2, 0.25), tmp_path), "2024-01", "without a value")
+    data = on_land(3, 0.1)
+    data["t2m"].values[1, 2, 2] = np.nan
+    refused(save(data, tmp_path), "2 empty cells in 2024-02, 1 such months")
+    data["t2m"].values[:] = np.nan
+    refused(save(data, tmp_path), "2024-01", "3 such months")
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
+def test_zip_with_damaged_bytes(position: float, tmp_path: Path) -> None:
+    path = tmp_path / "era5.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(save(modern(), tmp_path), "data.nc")
+    content = bytearray(path.read_bytes())
+    start = int(len(content) * position)
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_files_of_a_zip_that_hold_the_same_month(tmp_path: Path) -> None:
+    path = tmp_path / "era5.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(save(modern(MONTHS[:3]), tmp_path), "a.nc")
+        archive.write(save(modern(MONTHS[2:5]), tmp_path), "b.nc")
+    refused(path, "2024-03 more than once")
 
 
 def test_months_must_be_consecutive_or_a_rectangle(tmp_path: Path) -> None:

@@ -310,6 +310,7 @@ def test_a_part_of_another_address_is_not_continued(mirror: Path, target: Path) 
             HttpOrigin(server.url, client(attempts=1)).fetch(remote(), target, None)
         (mirror / "wgms/b.zip").write_bytes(b"short")
         assert isinstance(HttpOrigin(server.url, client()).fetch(remote("b.zip"), target, None), Delivery)
+        assert "range" not in server.log[-1].request.headers
     assert target.read_bytes() == b"short"
 
 

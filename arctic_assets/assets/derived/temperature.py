@@ -85,8 +85,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         rows = annual.merge(wanted, on=["glacier_id", "year"])
         have = set(rows["partition"])
         n_months = {(i.glacier_id, i.year): i.n_months for i in incomplete if i.kind == "calendar"}
+        upstream = gap_reasons(warehouse, "derived/temperature_monthly")
         gaps = {
-            str(w.partition): f"{n_months.get((str(w.glacier_id), int(str(w.year))), 0)} of 12 months are there"
+            str(w.partition): _incomplete(n_months.get((w.glacier_id, w.year), 0), w.glacier_id, w.year, upstream)
             for w in wanted.itertuples()
             if w.partition not in have
         }
@@ -232,6 +233,12 @@ class _Reader:
             months = {str(m): i for i, m in enumerate(data["month"].values)} if "month" in data.coords else {}
             self._opened[source_id] = _Field(data, grid, months, source_id, held.is_synthetic)
         return self._opened[source_id]
+
+
+def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str]) -> str:
+    months = (f"{glacier_id}|{year}-{month:02d}" for month in range(1, 13))
+    reason = next((upstream[m] for m in months if m in upstream), "derived/temperature_monthly is not materialised")
+    return f"{n_months} of 12 months are there: {reason}"
 
 
 def _months_of(wanted: pd.DataFrame) -> pd.DataFrame:

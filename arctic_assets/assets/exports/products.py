@@ -55,7 +55,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from arctic_assets.publish.parquet import write_tables
 
         found = _tables(warehouse)
-        paths = write_tables(_folder(store) / "tables", found)
+        paths = write_tables(_folder(store) / "tables", found, warehouse.sources(), warehouse.gaps(), registry)
         warehouse.publish(store.settings.published)
         return dg.MaterializeResult(
             metadata={
@@ -86,13 +86,12 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         years = [int(y) for y in partitions.years.get_partition_keys()]
         frame = coverage_table(found, warehouse.gaps(), registry, years)
         folder = _folder(store)
-        synthetic = bool(_synthetic(found))
         write_frame(folder / "coverage.parquet", frame)
-        coverage_figure(frame, folder / "coverage.png", synthetic=synthetic)
+        coverage_figure(frame, folder / "coverage.png")
         states = frame["state"].value_counts()
         return dg.MaterializeResult(
             metadata={
-                "heat map": dg.MetadataValue.md(coverage_markdown(frame, synthetic=synthetic)),
+                "heat map": dg.MetadataValue.md(coverage_markdown(frame)),
                 **{str(state): int(n) for state, n in states.items()},
                 "figure": dg.MetadataValue.path(str(folder / "coverage.png")),
                 **_synthetic(found),

@@ -1,0 +1,49 @@
+"""Homes that several tests look at: built once per session, never written to by a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from arctic_assets import glaciers, sample
+from arctic_assets_tests.testkit.platform import SHARED, Platform, platform, small_registry
+
+SMALL = ("geitlandsjokull", "austre_broeggerbreen", "engabreen")
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """Each test finds the environment as it was: the command line and the test kit set variables."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """The real mirror, built whole."""
+    if not (SHARED / "real").is_dir():
+        pytest.skip("the real provider files (../shared/real) are not here")
+    found = platform(tmp_path_factory.mktemp("real"), SHARED / "real/mirror", SHARED / "real/glaciers.csv")
+    assert found.build().is_good
+    return found
+
+
+@pytest.fixture(scope="session")
+def whole_sample(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """The SYNTHETIC sample of all 16 glaciers, built whole."""
+    found = platform(tmp_path_factory.mktemp("sample"), "sample")
+    assert found.build().is_good
+    return found
+
+
+@pytest.fixture(scope="session")
+def small_mirror(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """A SYNTHETIC mirror of three glaciers, and a platform on it of which nothing is built."""
+    folder = tmp_path_factory.mktemp("small")
+    registry = small_registry(folder / "glaciers.csv", SMALL)
+    sample.write(folder / "mirror", glaciers.load(registry), "2020-12")
+    return platform(folder / "home", folder / "mirror", registry)

@@ -1,0 +1,101 @@
+"""The definitions load anywhere, and every asset says what its users need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from arctic_assets import settings
+from arctic_assets.definitions import build_defs
+from arctic_assets.tables import TABLES
+
+ROOT = Path(__file__).parents[1]
+ASSETS = {
+    "raw/rgi7": 16,
+    "raw/era5": None,
+    "raw/fog": 0,
+    "raw/farinotti": 16,
+    "derived/outline": 96,
+    "derived/area": 96,
+    "derived/thickness": 16,
+    "derived/volume": 96,
+    "derived/mass_balance": None,
+    "derived/temperature_monthly": None,
+    "derived/temperature_annual": None,
+    "exports/workbook": 0,
+    "exports/tables": 0,
+    "exports/coverage": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(settings.Settings(home=tmp_path_factory.mktemp("home")))
+
+
+def test_assets_and_their_partitions(defs: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    assert specs.keys() == ASSETS.keys()
+    for name, n in ASSETS.items():
+        grain = specs[name].partitions_def
+        assert (grain is None) == (n == 0), name
+        if n and grain:
+            assert len(grain.get_partition_keys()) == n, name
+
+
+def test_every_asset_has_its_card(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        assert len(spec.description or "") > 80, name
+        assert list(spec.owners) == ["team:arctic-assets"], name
+        assert spec.kinds, name
+        assert spec.group_name == name.split("/")[0]
+        assert spec.code_version, name
+        if name.startswith("raw/"):
+            assert {"licence", "citation", "DOI", "cadence", "latency"} <= spec.metadata.keys(), name
+
+
+def test_columns_carry_units(defs: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    for model in TABLES:
+        schema = specs[f"derived/{model.table()}"].metadata["dagster/column_schema"]
+        assert isinstance(schema, dg.TableSchema)
+        assert [c.name for c in schema.columns] == [c.name for c in model.columns()]
+        for column in schema.columns:
+            assert column.description, column.name
+            if column.type == "DOUBLE":
+                assert column.tags and column.tags["unit"], column.name
+
+
+def test_every_number_has_an_uncertainty_or_says_why_not() -> None:
+    for model in TABLES:
+        names = {c.name for c in model.columns()}
+        for column in model.columns():
+            if column.type is float and not any(part in column.name for part in ("_sigma_", "_bound_")):
+                settled = {"half_pixel_m", "density_kg_m3", "lapse_rate_k_per_km"}  # constants of the method
+                assert column.uncertainty or column.name in settled, f"{model.table()}.{column.name}"
+            named = [w.strip(",") for w in column.uncertainty.split() if "_sigma_" in w or "_bound_" in w]
+            assert set(named) <= names, f"{model.table()}.{column.name}"
+
+
+def test_every_table_has_checks(defs: dg.Definitions) -> None:
+    keys = defs.resolve_asset_graph().asset_check_keys
+    for model in TABLES:
+        own = {k.name for k in keys if k.asset_key.path[-1] == model.table()}
+        assert {"fits_model", "within_expected_ranges", "every_row_has_its_source", "no_glacier_is_missing"} <= own
+
+
+def test_dagster_accepts_the_workspace(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT,
+        env={**__import__("os").environ, "ARCTIC_ASSETS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
