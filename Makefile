@@ -9,6 +9,7 @@ PORT ?= 3000
 READY := $(VENV)/.ready
 
 export ARCTIC_ASSETS_HOME ?= $(CURDIR)/data
+unexport DAGSTER_HOME # with it, dagster dev would not read the dagster.yaml here
 
 .PHONY: run build serve test lint lock clean
 

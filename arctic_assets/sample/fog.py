@@ -197,6 +197,7 @@ def write(folder: Path, glaciers: Sequence[Glacier], climate: Climate, through: 
         if glacier.wgms_id is not None:
             measured = glacier.mass_balance_source == "wgms"
             series = SERIES.get(glacier.wgms_id, replace(_DEFAULT, area_km2=glacier.area_km2)) if measured else None
+            series = series and replace(series, area_km2=series.area_km2 or glacier.area_km2 or 1.0)
             entries[glacier.wgms_id] = (_row(glacier), series)
             if series:
                 rows = _balances(_row(glacier), series, climate, last)

@@ -49,6 +49,8 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], float, float]] = {
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _CLASSIC = (b"CDF\x01", b"CDF\x02")
 _EXPVER: dict[int, Status] = {1: "final", 5: "preliminary"}
+#: Dates before the first release of ERA5 in a `history` are of the data (`cdo seldate,1985-01-01T00:00`).
+_FIRST_RELEASE = "2018-07"
 _TIMES = ("valid_time", "time", "date")
 _AXES = {"latitude": "degrees_north", "longitude": "degrees_east"}
 _GRIB_GRID = (
@@ -472,17 +474,19 @@ def _field(raw: xr.Dataset, name: str, where: str) -> xr.DataArray:
 
 def _merged(field: xr.DataArray, where: str) -> tuple[xr.DataArray, NDArray[Any]]:
     """A field with the dimension `expver`, whose slices complete each other, and the status of each month."""
-    codes = _statuses(field["expver"].values, where)
+    import xarray as xr
+
+    codes = xr.DataArray(_statuses(field["expver"].values, where), dims="expver")
     across = [d for d in field.dims if d in ("latitude", "longitude", "number")]
-    final = field.isel(expver=np.flatnonzero(codes == "final")).max("expver")
-    merged = final.fillna(field.isel(expver=np.flatnonzero(codes == "preliminary")).max("expver"))
+    final, preliminary = (field.where(codes == status).max("expver") for status in _EXPVER.values())
+    merged = final.fillna(preliminary)
     is_final = (merged.isnull() == final.isnull()).all(across) & final.notnull().any(across)
     return merged, np.atleast_1d(np.where(is_final, "final", "preliminary"))
 
 
 def _statuses(expver: NDArray[Any], where: str) -> NDArray[Any]:
     codes = [text.decode() if isinstance(text, bytes) else str(text) for text in np.atleast_1d(expver)]
-    unknown = sorted({code for code in codes if not code.isdigit() or int(code) not in _EXPVER})
+    unknown = sorted({code for code in codes if not code.isdecimal() or int(code) not in _EXPVER})
     if unknown:
         raise SourceError(
             "expver says neither final nor preliminary",
@@ -496,7 +500,8 @@ def _statuses(expver: NDArray[Any], where: str) -> NDArray[Any]:
 
 def _by_age(months: Sequence[str], history: str) -> NDArray[Any]:
     """Status of months of a file without expver; see the module's docstring."""
-    dates = re.findall(r"\b(\d{4}-(?:0[1-9]|1[0-2]))-[0-3]\d[T ]\d\d:\d\d", history)
+    stamps = re.findall(r"\b(\d{4}-(?:0[1-9]|1[0-2]))-[0-3]\d[T ]\d\d:\d\d", history)
+    dates = [stamp for stamp in stamps if stamp >= _FIRST_RELEASE]
     numbers = np.array([month_number(m) for m in months])
     produced = min(map(month_number, dates)) if dates else int(numbers.max()) + 1
     return np.where(produced - numbers > 3, "final", "preliminary")

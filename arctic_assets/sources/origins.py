@@ -60,11 +60,12 @@ class DirectoryOrigin:
         provider = remote.product.provider
         source = self._root() / provider / remote.path
         if not source.is_file():
-            folder = source.parent
-            reason = f"no {source.name} in {folder}" if folder.is_dir() else f"no folder {folder} for {source.name}"
+            folder = f"{provider}/{remote.path}".rpartition("/")[0]
+            what = f"no {source.name} in {folder}" if source.parent.is_dir() else f"no folder {folder}"
+            reason = f"the mirror has {what}"
             return Missing(reason, what=f"{provider}/{remote.path}")
         stat = source.stat()
-        url = source.as_uri()
+        url = f"mirror:{provider}/{remote.path}"  # the same on every machine: it goes into published tables
         modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")
         if known and known.bytes == stat.st_size:
             if (known.url, known.last_modified) == (url, modified):

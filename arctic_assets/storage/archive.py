@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
@@ -103,6 +103,8 @@ class Archive:
                 digest = _check(part, delivery)
                 if held and held.sha256 == digest:
                     part.unlink()
+                    marks = {"etag": delivery.etag, "last_modified": delivery.last_modified}
+                    _write_sidecar(target, replace(held, **marks))  # so that the next look sees it as unchanged
                     return held, False
                 facts = verify(part)
                 self._one_kind(facts.is_synthetic, delivery.url)
@@ -131,7 +133,7 @@ class Archive:
                 self._put_aside(target, held)
                 _sidecar(target).unlink()  # a crash from here on leaves a file without sidecar: it is fetched again
             os.replace(part, target)
-            _write_atomically(_sidecar(target), json.dumps(asdict(found), indent=1, ensure_ascii=False))
+            _write_sidecar(target, found)
             return found, True
 
     def verify(self, found: SourceObject) -> None:
@@ -190,7 +192,7 @@ class Archive:
         aside.parent.mkdir(parents=True, exist_ok=True)
         if not aside.exists():
             os.link(target, aside)
-        _write_atomically(_sidecar(aside), json.dumps(asdict(held), indent=1, ensure_ascii=False))
+        _write_sidecar(aside, held)
 
 
 def _check(part: Path, delivery: Delivery) -> str:
@@ -217,6 +219,10 @@ def _check(part: Path, delivery: Delivery) -> str:
 
 def _sidecar(target: Path) -> Path:
     return target.with_name(target.name + SIDECAR)
+
+
+def _write_sidecar(target: Path, found: SourceObject) -> None:
+    _write_atomically(_sidecar(target), json.dumps(asdict(found), indent=1, ensure_ascii=False))
 
 
 def _read_sidecar(path: Path) -> SourceObject:

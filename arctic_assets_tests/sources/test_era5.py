@@ -169,9 +169,18 @@ def test_expver_dimension_tells_the_status(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("code", "status"), [(1, "final"), (5, "preliminary")])
+@pytest.mark.parametrize("n_months", [1, 24])
+def test_expver_dimension_of_one_version(code: int, status: str, n_months: int, tmp_path: Path) -> None:
+    data = legacy(modern(MONTHS[:n_months])).squeeze("time" if n_months == 1 else [])
+    data = data.expand_dims(expver=np.array([code], dtype="i4"))
+    assert list(verify(save(data, tmp_path)).content["months"]) == [status]
+
+
 @pytest.mark.parametrize(
     ("history", "final"),
     [
+        ("2026-03-01 08:00 cdo seldate,1985-01-01T00:00:00 a.nc b.nc", "2024-01..2025-11"),
         ("2026-01-05 10:00:00 GMT by grib_to_netcdf-2.25.1", "2024-01..2025-09"),
         ("Tue Mar 3 2026: cdo\n2026-02-05T10:00 GRIB to CDM+CF via cfgrib", "2024-01..2025-10"),
         ("2030-01-01T00:00 ncks\n2026-01-05T10:00 GRIB to CDM+CF via cfgrib", "2024-01..2025-09"),

@@ -86,8 +86,11 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         have = set(rows["partition"])
         n_months = {(i.glacier_id, i.year): i.n_months for i in incomplete if i.kind == "calendar"}
         upstream = gap_reasons(warehouse, "derived/temperature_monthly")
+        first = partitions.settings.start_month
         gaps = {
-            str(w.partition): _incomplete(n_months.get((w.glacier_id, w.year), 0), w.glacier_id, w.year, upstream)
+            str(w.partition): _incomplete(
+                n_months.get((w.glacier_id, w.year), 0), w.glacier_id, w.year, upstream, first
+            )
             for w in wanted.itertuples()
             if w.partition not in have
         }
@@ -235,7 +238,9 @@ class _Reader:
         return self._opened[source_id]
 
 
-def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str]) -> str:
+def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str], first: str) -> str:
+    if f"{year}-12" < first:
+        return f"the monthly partitions begin in {first}"
     months = (f"{glacier_id}|{year}-{month:02d}" for month in range(1, 13))
     reason = next((upstream[m] for m in months if m in upstream), "derived/temperature_monthly is not materialised")
     return f"{n_months} of 12 months are there: {reason}"
