@@ -103,9 +103,10 @@ class Archive:
                 digest = _check(part, delivery)
                 if held and held.sha256 == digest:
                     part.unlink()
-                    marks = {"etag": delivery.etag, "last_modified": delivery.last_modified}
-                    _write_sidecar(target, replace(held, **marks))  # so that the next look sees it as unchanged
-                    return held, False
+                    seen = replace(held, etag=delivery.etag, last_modified=delivery.last_modified)
+                    if seen != held:
+                        _write_sidecar(target, seen)  # so that the next look sees it as unchanged
+                    return seen, False
                 facts = verify(part)
                 self._one_kind(facts.is_synthetic, delivery.url)
             except SourceError:
