@@ -56,7 +56,7 @@ class DirectoryOrigin:
         return sorted(entry.name for entry in place.iterdir() if entry.is_file() and _is_data(entry.name))
 
     def fetch(self, remote: Remote, target: Path, known: SourceObject | None) -> Delivery | Unchanged | Missing:
-        """Copy the file. `Unchanged` when its size and time, or its checksum, are those of the version we hold."""
+        """Copy the file. `Unchanged` when it has the checksum of the version we hold."""
         provider = remote.product.provider
         source = self._root() / provider / remote.path
         if not source.is_file():
@@ -68,8 +68,6 @@ class DirectoryOrigin:
         url = f"mirror:{provider}/{remote.path}"  # the same on every machine: it goes into published tables
         modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")
         if known and known.bytes == stat.st_size:
-            if (known.url, known.last_modified) == (url, modified):
-                return Unchanged()
             with source.open("rb") as stream:
                 if hashlib.file_digest(stream, "sha256").hexdigest() == known.sha256:
                     return Unchanged()

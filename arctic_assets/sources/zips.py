@@ -6,6 +6,7 @@ Nothing is ever unpacked to disk: members are read where they are. What the memb
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -35,7 +36,7 @@ def verify_zip(path: Path) -> None:
             )
         try:
             damaged = archive.testzip()
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             damaged = str(error)
         if damaged:
             raise SourceError(

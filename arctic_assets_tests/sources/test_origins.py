@@ -96,7 +96,7 @@ def test_the_same_date_and_size_in_another_mirror_is_not_the_same_file(tmp_path:
 def test_what_a_directory_lacks_is_missing_and_named(mirror: Path, target: Path) -> None:
     outcome = DirectoryOrigin(mirror).fetch(remote("a/other.zip"), target, None)
     assert isinstance(outcome, Missing)
-    assert "other.zip" in outcome.reason and str(mirror / "wgms/a") in outcome.reason
+    assert "other.zip" in outcome.reason and "wgms/a" in outcome.reason
     outcome = DirectoryOrigin(mirror).fetch(remote("nowhere/other.zip"), target, None)
     assert isinstance(outcome, Missing)
     assert "no folder" in outcome.reason

@@ -65,11 +65,9 @@ def _boxes(partitions: Partitions, archive: Archive) -> dict[str, Box]:
     members = members_of(archive, partitions.registry.glaciers)
     for glacier in partitions.registry.glaciers:
         found = members[glacier.glacier_id]
-        around: Bounds = (glacier.longitude, glacier.latitude, glacier.longitude, glacier.latitude)
+        around: list[Bounds] = [(glacier.longitude, glacier.latitude, glacier.longitude, glacier.latitude)]
         if isinstance(found, Members) and glacier.o1region in files:
             outlines = outlines_of(archive, files[glacier.o1region], found.rgi7_ids)
-            if len(outlines):
-                west, south, east, north = (float(v) for v in outlines.total_bounds)
-                around = (west, south, east, north)
-        bounds.setdefault(glacier.o1region, []).append(around)
+            around += [(float(w), float(s), float(e), float(n)) for w, s, e, n in outlines.bounds.to_numpy()]
+        bounds.setdefault(glacier.o1region, []).extend(around)
     return source.request_boxes(bounds)
