@@ -1,4 +1,4 @@
-"""`arctic-assets`: build, sample, status, verify.
+"""`arctic-assets`: build, status, query, verify, sample.
 
 The same graph and the same Dagster instance as in the UI; this module only reads options and prints.
 """
@@ -122,6 +122,23 @@ def status(home: Path | None, glaciers: Path | None) -> None:
     if not Path(warehouse.database).exists():
         raise click.ClickException(f"nothing was built in {current.home} yet: run `arctic-assets build`")
     summary.print_status(console, partitions, warehouse)
+
+
+@main.command()
+@click.argument("sql")
+@_home
+def query(sql: str, home: Path | None) -> None:
+    """Print the answer to a query on the published DuckDB copy, which no run blocks."""
+    import duckdb
+
+    published = _settings(home, None, None).published
+    if not published.exists():
+        raise click.ClickException(f"there is no {published} yet: run `arctic-assets build`")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        try:
+            click.echo(connection.sql(sql))
+        except duckdb.Error as error:
+            raise click.ClickException(str(error)) from error
 
 
 @main.command()
