@@ -144,13 +144,7 @@ class Warehouse(DuckDBResource):
 
     def exists(self, table: str) -> bool:
         """Whether the file and the table (`schema.name`) are there."""
-        if not Path(self.database).exists():
-            return False
-        schema, name = table.split(".")
-        found = self.query(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [schema, name]
-        )
-        return not found.empty
+        return self._select(f"SELECT 1 FROM {table} LIMIT 0") is not None
 
     def rows(self, model: type[Table], scope: pd.DataFrame | None = None) -> pd.DataFrame:
         """Rows of a table, sorted by key.
@@ -162,32 +156,32 @@ class Warehouse(DuckDBResource):
         Returns:
             Frame with the model's columns; empty when nothing was written yet.
         """
-        table = f"derived.{model.table()}"
-        if not self.exists(table):
-            return model.no_rows()
-        order = ", ".join(model.key())
-        with self.get_connection(read_only=True) as connection:
-            if scope is None:
-                found = connection.sql(f"SELECT * FROM {table} ORDER BY {order}")
-            else:
-                connection.register("scope", arrow.Table.from_pandas(scope.drop_duplicates(), preserve_index=False))
-                using = ", ".join(scope.columns)
-                found = connection.sql(f"SELECT * FROM {table} SEMI JOIN scope USING ({using}) ORDER BY {order}")
-            return model.conform(_frame(found))
+        inside = "" if scope is None else f"SEMI JOIN scope USING ({', '.join(scope.columns)})"
+        found = self._select(f"SELECT * FROM derived.{model.table()} {inside} ORDER BY {', '.join(model.key())}", scope)
+        return model.no_rows() if found is None else model.conform(found)
 
     def gaps(self, asset: str | None = None) -> pd.DataFrame:
         """The gaps (asset, partition, reason, checked_at), all or of one asset, sorted."""
-        if not self.exists("provenance.gap"):
-            return pd.DataFrame({c.name: [] for c in columns_of(Gap)})
-        return self.query(
-            "SELECT * FROM provenance.gap WHERE asset = coalesce(?, asset) ORDER BY asset, partition", [asset]
-        )
+        only = "" if asset is None else f"WHERE asset = {_quoted(asset)}"
+        found = self._select(f"SELECT * FROM provenance.gap {only} ORDER BY asset, partition")
+        return pd.DataFrame({c.name: [] for c in columns_of(Gap)}) if found is None else found
 
     def sources(self) -> pd.DataFrame:
         """All archived files that rows refer to, sorted."""
-        if not self.exists("provenance.source_object"):
-            return pd.DataFrame({c.name: [] for c in columns_of(SourceObjectTable)})
-        return self.query("SELECT * FROM provenance.source_object ORDER BY source_id")
+        found = self._select("SELECT * FROM provenance.source_object ORDER BY source_id")
+        return pd.DataFrame({c.name: [] for c in columns_of(SourceObjectTable)}) if found is None else found
+
+    def _select(self, sql: str, scope: pd.DataFrame | None = None) -> pd.DataFrame | None:
+        """Rows of a query that may use `scope`; None when its table, or the file, is not there yet."""
+        if not Path(self.database).exists():
+            return None
+        with self.get_connection(read_only=True) as connection:
+            if scope is not None:
+                connection.register("scope", arrow.Table.from_pandas(scope.drop_duplicates(), preserve_index=False))
+            try:
+                return _frame(connection.sql(sql))
+            except duckdb.CatalogException:
+                return None
 
     def replace(
         self,
