@@ -3,6 +3,7 @@
 Belongs here: decorators, resources and the I/O manager. Not here: anything about a variable or a provider.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -149,15 +150,26 @@ class Acquired:
     missing: list["Missing"] = field(default_factory=list)
     n_new: int = 0
 
-    def metadata(self) -> dict[str, Any]:
-        """Small numbers for the materialisation."""
-        return {
-            "files": len(self.objects),
-            "new files": self.n_new,
-            "megabytes": round(sum(o.bytes for o in self.objects) / 1e6, 2),
-            "versions": ", ".join(sorted({o.version for o in self.objects})),
-            **({"SYNTHETIC": True} if any(o.is_synthetic for o in self.objects) else {}),
-        }
+    def result(self, gaps: Mapping[str, str], **more: int) -> dg.MaterializeResult:
+        """The materialisation: a few small numbers, and a data version that follows the bytes.
+
+        Dagster would otherwise derive the version from the code alone, and new bytes would leave what is made from
+        them looking fresh.
+        """
+        digest = hashlib.sha256("".join(sorted(o.sha256 for o in self.objects)).encode()).hexdigest()
+        return dg.MaterializeResult(
+            metadata={
+                "files": len(self.objects),
+                "new files": self.n_new,
+                "megabytes": round(sum(o.bytes for o in self.objects) / 1e6, 2),
+                "versions": ", ".join(sorted({o.version for o in self.objects})),
+                **more,
+                "gaps": len(gaps),
+                **({"reasons": dg.MetadataValue.md(_reasons(gaps))} if gaps else {}),
+                **({"SYNTHETIC": True} if any(o.is_synthetic for o in self.objects) else {}),
+            },
+            data_version=dg.DataVersion(digest[:16]),
+        )
 
 
 def last_month() -> str:

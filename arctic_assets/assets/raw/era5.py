@@ -42,14 +42,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         reason = got.missing[0].reason if got.missing else _there(status)
         gaps = {month: f"no ERA5 2 m temperature of {month}: {reason}" for month in months if month not in status}
         warehouse.record(got.objects, asset="raw/era5", partitions=months, gaps=gaps)
-        return dg.MaterializeResult(
-            metadata={
-                **got.metadata(),
-                "months": len(months) - len(gaps),
-                "preliminary": sum(status.get(month) == "preliminary" for month in months),
-                "gaps": len(gaps),
-            }
-        )
+        preliminary = sum(status.get(month) == "preliminary" for month in months)
+        return got.result(gaps, months=len(months) - len(gaps), preliminary=preliminary)
 
     return [era5]
 

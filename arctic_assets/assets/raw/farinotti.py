@@ -34,7 +34,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             elif lacking:
                 gaps[key] = f"no consensus raster of {_named(lacking)}: {_first_reason(got.missing)}"
         warehouse.record(got.objects, asset="raw/farinotti", partitions=keys, gaps=gaps)
-        return dg.MaterializeResult(metadata={**got.metadata(), "gaps": len(gaps)})
+        return got.result(gaps)
 
     return [farinotti]
 

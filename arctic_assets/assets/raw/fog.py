@@ -22,6 +22,6 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         got = store.acquire(origin, source.remotes(origin))
         gaps = {} if got.objects else {"": "; ".join(m.reason for m in got.missing) or "no release found"}
         warehouse.record(got.objects, asset="raw/fog", partitions=[""], gaps=gaps)
-        return dg.MaterializeResult(metadata={**got.metadata(), "gaps": len(gaps)})
+        return got.result(gaps)
 
     return [fog]

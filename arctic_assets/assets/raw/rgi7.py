@@ -27,6 +27,6 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             g.glacier_id: reasons or f"no RGI7 outlines of region {g.o1region}" for g in asked if g.o1region not in held
         }
         warehouse.record(got.objects, asset="raw/rgi7", partitions=context.partition_keys, gaps=gaps)
-        return dg.MaterializeResult(metadata={**got.metadata(), "gaps": len(gaps)})
+        return got.result(gaps)
 
     return [rgi7]
