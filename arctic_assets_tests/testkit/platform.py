@@ -44,9 +44,14 @@ class Platform:
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
+        before = dict(os.environ)  # fixtures of a session are built outside of what conftest restores
         os.environ.update(settings.environment(self.current))
-        with open_instance(self.current.home) as instance:
-            yield instance
+        try:
+            with open_instance(self.current.home) as instance:
+                yield instance
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def build(self, selection: str = "*", extent: Extent | None = None) -> Outcome:
         """What `arctic-assets build` runs."""

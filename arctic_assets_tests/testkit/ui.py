@@ -105,8 +105,8 @@ def dagster_dev(platform: Platform) -> Iterator[Ui]:
     platform.current.home.mkdir(parents=True, exist_ok=True)
     ui = Ui(f"http://127.0.0.1:{port}", platform.current.home / "dagster_dev.log")
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-    environment = {**os.environ, **settings.environment(platform.current)}
-    environment.pop("DAGSTER_HOME", None)
+    others = {k: v for k, v in os.environ.items() if not k.startswith("ARCTIC_ASSETS_") and k != "DAGSTER_HOME"}
+    environment = {**others, **settings.environment(platform.current)}
     with ui.log.open("wb") as log, _interruptible():
         process = subprocess.Popen(
             command,
