@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import click
 from rich.console import Console
 
 from arctic_assets import __version__, settings
-from arctic_assets.errors import ArcticAssetsError
+from arctic_assets.errors import ArcticAssetsError, SettingsError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -79,9 +80,9 @@ def build(
 
     current = _settings(home, glaciers, mirror)
     if current.mirror_kind == "live":
-        console.print(summary.accounts())
+        summary.print_accounts(console)
     defs, partitions, warehouse = _platform(current)
-    extent = building.Extent(glacier_ids, _month(start, "01"), _month(end, "12"))
+    extent = building.Extent(glacier_ids, _month("--start", start, "01"), _month("--end", end, "12"))
     graph = defs.resolve_asset_graph()
     groups = building.plan(graph, building.select(graph, selection), partitions, extent)
     with open_instance(current.home) as instance:
@@ -107,7 +108,7 @@ def sample(directory: Path, glaciers: Path | None, through: str | None) -> None:
     synthetic.write(directory, registry.load(glaciers), through or last_month())
     files = [p for p in directory.rglob("*") if p.is_file()]
     size = sum(p.stat().st_size for p in files) / 1e6
-    console.print(f"SYNTHETIC mirror with {len(files)} files, {size:.1f} MB, in {directory}")
+    console.print(f"SYNTHETIC mirror with {len(files)} files, {size:.1f} MB, in {directory}", soft_wrap=True)
 
 
 @main.command()
@@ -171,8 +172,12 @@ def _platform(current: settings.Settings) -> tuple[dg.Definitions, Partitions, W
     return build_defs(current), partitions, Warehouse(database=str(current.warehouse))
 
 
-def _month(text: str | None, month: str) -> str | None:
-    return f"{text}-{month}" if text and len(text) == 4 else text
+def _month(option: str, text: str | None, month: str) -> str | None:
+    """`YYYY-MM` of a month or, with the month that is given, of a year."""
+    match = re.fullmatch(r"(\d{4})(?:-(0[1-9]|1[0-2]))?", text or "")
+    if text and not match:
+        raise SettingsError("this is no month", where=option, expected="YYYY-MM or YYYY", got=text, todo="correct it")
+    return f"{match[1]}-{match[2] or month}" if match else None
 
 
 def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: list[list[Run]]) -> Outcome:
@@ -208,7 +213,7 @@ def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: l
             elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 progress.advance(task)
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-                progress.update(task, description=f"[red]{event.step_key}")
+                progress.update(task, description=f"[red]{progress.tasks[task].description}")
                 progress.stop_task(task)
 
         return execute(defs, instance, groups, on_event)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from arctic_assets import glaciers, sample
+from arctic_assets.automation.build import Extent
 from arctic_assets_tests.testkit.platform import SHARED, Platform, platform, small_registry
 
 SMALL = ("geitlandsjokull", "austre_broeggerbreen", "engabreen")
@@ -47,3 +49,13 @@ def small_mirror(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     registry = small_registry(folder / "glaciers.csv", SMALL)
     sample.write(folder / "mirror", glaciers.load(registry), "2020-12")
     return platform(folder / "home", folder / "mirror", registry)
+
+
+@pytest.fixture(scope="session")
+def small_home(small_mirror: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Raw and derived assets of three glaciers in 2019 and 2020; `copy_of` gives a test its own."""
+    folder = tmp_path_factory.mktemp("small_home")
+    shutil.copytree(small_mirror.current.mirror, folder / "mirror")
+    found = platform(folder / "home", folder / "mirror", small_mirror.current.glaciers)
+    assert found.build("group:raw or group:derived", Extent(start="2019-01", end="2020-12")).is_good
+    return found

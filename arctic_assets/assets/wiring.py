@@ -4,6 +4,8 @@ Belongs here: decorators, resources and the I/O manager. Not here: anything abou
 """
 
 import hashlib
+import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 OWNERS = ["team:arctic-assets"]
 SHOWN_REASONS = 5
+_TIME = re.compile(r"\b(19|20)\d\d(-\d\d)?\b(?!-)")
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,11 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         )
         context.add_output_metadata(
             {
-                "rows": written.rows,
+                "rows of this run": written.rows,
                 "new": written.new,
                 "changed": written.changed,
                 "removed": written.removed,
-                "gaps": len(obj.gaps),
-                **({"reasons": dg.MetadataValue.md(_reasons(obj.gaps))} if obj.gaps else {}),
+                **gap_metadata(obj.gaps),
                 **({"SYNTHETIC": True} if len(obj.frame) and obj.frame["is_synthetic"].any() else {}),
                 **obj.metadata,
             }
@@ -164,8 +166,7 @@ class Acquired:
                 "megabytes": round(sum(o.bytes for o in self.objects) / 1e6, 2),
                 "versions": ", ".join(sorted({o.version for o in self.objects})),
                 **more,
-                "gaps": len(gaps),
-                **({"reasons": dg.MetadataValue.md(_reasons(gaps))} if gaps else {}),
+                **gap_metadata(gaps),
                 **({"SYNTHETIC": True} if any(o.is_synthetic for o in self.objects) else {}),
             },
             data_version=dg.DataVersion(digest[:16]),
@@ -240,8 +241,7 @@ def raw_asset(
             owners=OWNERS,
             kinds=kinds,
             tags={"provider": product.provider},
-            retry_policy=dg.RetryPolicy(max_retries=0),
-            description=function.__doc__,
+            description=inspect.cleandoc(function.__doc__ or ""),
             metadata={
                 "product": f"{product.name}, {product.version}",
                 "DOI": dg.MetadataValue.url(f"https://doi.org/{product.doi}"),
@@ -266,7 +266,7 @@ def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
             dg.TableColumn(
                 c.name,
                 c.duckdb_type,
-                description=c.description + (f" Uncertainty: {c.uncertainty}." if c.uncertainty else ""),
+                description=f"{c.description}." + (f" Uncertainty: {c.uncertainty}." if c.uncertainty else ""),
                 constraints=dg.TableColumnConstraints(
                     nullable=c.nullable, unique=False, other=[c.constraint] if c.constraint else []
                 ),
@@ -284,19 +284,31 @@ def gap_reasons(warehouse: Warehouse, asset: str) -> dict[str, str]:
     return dict(zip(found["partition"], found["reason"], strict=True))
 
 
+def gap_metadata(gaps: Mapping[str, str]) -> dict[str, Any]:
+    """How many partitions of a run have no data, and the most frequent reasons.
+
+    Dagster shows it with each partition of the run, so the key says that it counts the whole run.
+    """
+    if not gaps:
+        return {"gaps of this run": 0}
+    counts = frequent_reasons(gaps.values())
+    lines = [f"- {reason} ({n} partition{'s' if n > 1 else ''})" for reason, n in counts.head(SHOWN_REASONS).items()]
+    if (more := len(counts) - SHOWN_REASONS) > 0:
+        lines.append(f"- and {more} other reasons, see `provenance.gap`")
+    return {"gaps of this run": len(gaps), "reasons": dg.MetadataValue.md("\n".join(lines))}
+
+
+def frequent_reasons(reasons: Iterable[str]) -> pd.Series:
+    """How often each reason comes, most frequent first; years and months in them are left out and counted together."""
+    return pd.Series([_TIME.sub("…", reason) for reason in reasons], dtype="str").value_counts()
+
+
 def _dep(dep: dg.AssetDep | str) -> dg.AssetDep:
     return dep if isinstance(dep, dg.AssetDep) else dg.AssetDep(dg.AssetKey.from_user_string(dep))
 
 
 def _described(doc: str | None, model: type[Table]) -> str:
-    return f"{' '.join((model.__doc__ or '').split())}\n\n{doc or ''}"
-
-
-def _reasons(gaps: Mapping[str, str]) -> str:
-    counts = pd.Series(list(gaps.values())).value_counts()
-    lines = [f"- {reason} ({n} partition(s))" for reason, n in counts.head(SHOWN_REASONS).items()]
-    more = len(counts) - SHOWN_REASONS
-    return "\n".join(lines + ([f"- and {more} more reasons: provenance.gap"] if more > 0 else []))
+    return f"{' '.join((model.__doc__ or '').split())}\n\n{inspect.cleandoc(doc or '')}"
 
 
 def _every_partition_speaks(model: type[Table], made: Made, wanted: pd.DataFrame, asset: str) -> None:
@@ -326,6 +338,8 @@ __all__ = [
     "WarehouseIOManager",
     "column_schema",
     "columns_of",
+    "frequent_reasons",
+    "gap_metadata",
     "gap_reasons",
     "last_month",
     "raw_asset",

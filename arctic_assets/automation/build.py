@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import dagster as dg
 import psutil
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster_shared.error import SerializableErrorInfo
 
 from arctic_assets.errors import SettingsError
 from arctic_assets.partitions import Partitions, range_tags, rectangle
@@ -73,6 +75,10 @@ class Outcome:
         """Whether no step and no check of severity ERROR failed."""
         return not self.failed and not any(severity == "ERROR" for _, _, severity in self.failed_checks)
 
+    def skip(self, keys: Iterable[dg.AssetKey]) -> None:
+        """Note assets as skipped, each once, however many runs it was skipped in."""
+        self.skipped = list(dict.fromkeys([*self.skipped, *(key.to_user_string() for key in keys)]))
+
 
 def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
     """Assets that a selection string names (`*`, `raw/era5+`, `group:derived`), upstream first.
@@ -82,7 +88,7 @@ def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
     """
     try:
         chosen = dg.AssetSelection.from_string(selection or "*").resolve(graph)
-    except (dg.DagsterInvalidSubsetError, ValueError):
+    except (dg.DagsterError, ValueError):
         chosen = set()
     if not chosen:
         raise SettingsError(
@@ -103,7 +109,12 @@ def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions,
         keys: assets to build, upstream first.
         partitions: of the platform.
         extent: glaciers and times.
+
+    Raises:
+        RegistryError: a glacier is not in the registry.
+        SettingsError: no month and no year lies in the extent.
     """
+    times = _Times.of(partitions, extent)
     left = list(keys)
     groups = []
     while left:
@@ -114,7 +125,7 @@ def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions,
             if graph.get(key).partitions_def == grain and not waiting:
                 chain.append(key)
         left = [key for key in left if key not in chain]
-        groups.append([Run(tuple(chain), tags, n) for tags, n in _ranges(grain, partitions, extent)])
+        groups.append([Run(tuple(chain), tags, n) for tags, n in _ranges(grain, partitions, extent.glaciers, times)])
     return [group for group in groups if group]
 
 
@@ -137,8 +148,8 @@ def execute(
     bad: set[dg.AssetKey] = set()
     for run in (run for group in groups for run in group):
         keys = [key for key in run.assets if not (graph.get_ancestor_asset_keys(key) & bad)]
-        outcome.skipped += [key.to_user_string() for key in run.assets if key not in keys]
         if not keys:
+            outcome.skip(run.assets)
             continue
         job = defs.resolve_implicit_job_def_def_for_assets(keys)
         assert job is not None
@@ -159,13 +170,14 @@ def execute(
         )
         for event in result.all_events:
             if event.is_step_failure:
-                failure = event.step_failure_data
-                root = failure.error
-                while root is not None and root.cause is not None:
-                    root = root.cause
                 failed = _asset_of(event, keys)
-                outcome.failed[failed] = (root.message if root else failure.error_display_string).strip()
+                outcome.failed[failed] = _told(event.step_failure_data.error)
                 bad |= {key for key in keys if key.to_user_string() == failed}
+            elif event.is_job_failure and event.job_failure_data.first_step_failure_event is None:
+                # before any step: a resource, for instance
+                outcome.failed |= {key.to_user_string(): _told(event.job_failure_data.error) for key in keys}
+                bad |= set(keys)
+        outcome.skip(key for key in run.assets if graph.get_ancestor_asset_keys(key) & bad)
         for evaluation in result.get_asset_check_evaluations():
             if evaluation.passed:
                 outcome.passed_checks += 1
@@ -191,44 +203,63 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return closed
 
 
+def _told(error: SerializableErrorInfo | None) -> str:
+    """What the asset raised: below Dagster's own errors, above what a library said to make it raise."""
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return error.message.strip() if error else "for a reason that the log of the run tells"
+
+
 def _asset_of(event: dg.DagsterEvent, keys: Sequence[dg.AssetKey]) -> str:
     by_step = {"__".join(key.path): key.to_user_string() for key in keys}
     return by_step.get(event.step_key or "", event.step_key or "run")
 
 
+class _Times(NamedTuple):
+    """Months and years of an extent that have partitions."""
+
+    months: list[str]
+    years: list[str]
+
+    @classmethod
+    def of(cls, partitions: Partitions, extent: Extent) -> _Times:
+        months, years = partitions.months.get_partition_keys(), partitions.years.get_partition_keys()
+        first, last = extent.start or "", extent.end or "9999-12"
+        found = cls([m for m in months if first <= m <= last], [y for y in years if first[:4] <= y <= last[:4]])
+        if not any(found):
+            raise SettingsError(
+                "no month and no year lies in the extent",
+                where="--start and --end",
+                expected=f"months from {months[0]} to {months[-1]}, or years from {years[0]} to {years[-1]}",
+                got=f"{extent.start or 'the beginning'} to {extent.end or 'the end'}",
+                todo="correct the two; ARCTIC_ASSETS_START sets where the partitions begin",
+            )
+        return found
+
+
 def _ranges(
-    grain: dg.PartitionsDefinition | None, partitions: Partitions, extent: Extent
+    grain: dg.PartitionsDefinition | None, partitions: Partitions, glaciers: Sequence[str], times: _Times
 ) -> Iterator[tuple[dict[str, str], int]]:
     """Range tags and number of partitions that cover the extent in one grain."""
     if grain is None:
         yield {}, 1
         return
-    months = _times(partitions.months.get_partition_keys(), extent.start, extent.end)
-    years = _times(
-        partitions.years.get_partition_keys(),
-        extent.start and extent.start[:4],
-        extent.end and extent.end[:4],
-    )
-    times = {
-        partitions.months: months,
-        partitions.month_glaciers: months,
-        partitions.year_glaciers: years,
+    own = {
+        partitions.months: times.months,
+        partitions.month_glaciers: times.months,
+        partitions.year_glaciers: times.years,
         partitions.inventory_glaciers: list(partitions.settings.inventories),
     }.get(grain)
-    if times == []:
+    if own == []:
         return
     if grain == partitions.months:
-        yield range_tags(months[0], months[-1]), len(months)
+        yield range_tags(times.months[0], times.months[-1]), len(times.months)
         return
-    for block in _blocks(partitions, extent.glaciers):
-        if times is None:
+    for block in _blocks(partitions, glaciers):
+        if own is None:
             yield range_tags(block[0], block[-1]), len(block)
         else:
-            yield rectangle(block, times), len(block) * len(times)
-
-
-def _times(keys: Sequence[str], start: str | None, end: str | None) -> list[str]:
-    return [key for key in keys if (not start or key >= start) and (not end or key <= end)]
+            yield rectangle(block, own), len(block) * len(own)
 
 
 def _blocks(partitions: Partitions, wanted: Sequence[str]) -> list[list[str]]:

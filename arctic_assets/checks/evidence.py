@@ -23,14 +23,14 @@ def result(
         todo: what to do about a failure.
         severity: of a failure.
     """
-    n_failed = sum(len(f.rows) for f in failures)
+    n_failed = len({row for f in failures for row in f.rows.index})  # a row that breaks two rules is one row
     metadata: dict[str, dg.MetadataValue] = {
         "rows checked": dg.MetadataValue.int(n_checked),
         "rows failed": dg.MetadataValue.int(n_failed),
     }
     if failures:
         metadata["what to do"] = dg.MetadataValue.text(todo)
-        metadata["rules broken"] = dg.MetadataValue.md("\n".join(f"- {f.rule}: {len(f.rows)} row(s)" for f in failures))
+        metadata["rules broken"] = dg.MetadataValue.text("; ".join(f"{f.rule}: {len(f.rows)}" for f in failures))
         metadata["failing rows"] = _table(failures)
     return dg.AssetCheckResult(
         asset_key=spec.asset_key, check_name=spec.name, passed=not failures, severity=severity, metadata=metadata
@@ -39,7 +39,7 @@ def result(
 
 def _table(failures: Sequence[Failure]) -> dg.MetadataValue:
     shown = pd.concat([f.rows.assign(rule=f.rule).head(SHOWN_ROWS) for f in failures]).head(SHOWN_ROWS)
-    shown = shown[["rule", *(c for c in shown.columns if c != "rule")]]
+    shown = shown[[*(["rule"] if len(failures) > 1 else []), *(c for c in shown.columns if c != "rule")]]
     return dg.MetadataValue.table(
         records=[dg.TableRecord({k: _plain(v) for k, v in row.items()}) for row in shown.to_dict("records")],
         schema=dg.TableSchema(columns=[dg.TableColumn(name=str(c), type="string") for c in shown.columns]),

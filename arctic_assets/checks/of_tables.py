@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pandas as pd
 
+from arctic_assets.assets.wiring import frequent_reasons
 from arctic_assets.checks.across import RULES, Judged, Rule
 from arctic_assets.checks.evidence import result
 from arctic_assets.glaciers import Registry
@@ -56,7 +57,9 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
             "fits_model": lambda: _judged(read(model), violations(model, read(model))),
             "within_expected_ranges": lambda: _judged(read(model), soft_violations(model, read(model))),
             "every_row_has_its_source": lambda: sources_are_known(model, read(model), warehouse.sources()),
-            "no_glacier_is_missing": lambda: no_glacier_is_missing(read(model), registry, warehouse.gaps()),
+            "no_glacier_is_missing": lambda: no_glacier_is_missing(
+                read(model), registry, warehouse.gaps(asset.to_user_string())
+            ),
         }
         for key in context.selected_asset_check_keys:
             spec = specs[key.name]
@@ -96,12 +99,10 @@ def sources_are_known(model: type[Table], frame: pd.DataFrame, sources: pd.DataF
 
 
 def no_glacier_is_missing(frame: pd.DataFrame, registry: Registry, gaps: pd.DataFrame) -> Judged:
-    """Glaciers without any row, with one reason from the gaps."""
+    """Glaciers without any row, with the most frequent reason of the gaps of this table."""
     absent = [g for g in registry.ids if g not in set(frame["glacier_id"])]
-    reasons = {
-        g: next(iter(gaps.loc[gaps["partition"].str.split("|").str[0] == g, "reason"]), "not materialised")
-        for g in absent
-    }
-    rows = pd.DataFrame({"glacier_id": absent, "a reason": list(reasons.values())})
+    glacier = gaps["partition"].str.split("|").str[0]
+    reasons = [next(iter(frequent_reasons(gaps.loc[glacier == g, "reason"]).index), "not materialised") for g in absent]
+    rows = pd.DataFrame({"glacier_id": absent, "reason": reasons})
     failures = [Failure("every glacier of the registry has rows", "glacier_id", rows)] if absent else []
     return Judged(len(registry.ids), failures)

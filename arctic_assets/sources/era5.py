@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from arctic_assets.errors import SourceError
 from arctic_assets.sources.base import Account, Delivery, Missing, Origin, Product, Remote, SourceObject, Verified
 from arctic_assets.sources.era5_files import (
@@ -38,7 +40,7 @@ from arctic_assets.sources.era5_files import (
     open_object,
     verify,
 )
-from arctic_assets.sources.http import public_url
+from arctic_assets.sources.http import is_unreachable, public_url
 
 __all__ = [
     "DATASET",
@@ -158,7 +160,6 @@ def retrieve(
         SourceError: the key, the licence or the request is refused, the job fails, or the server cannot be reached.
             The key is in no message.
     """
-    import requests
     from ecmwf.datastores.processing import DownloadError, LinkError, ProcessingFailedError
 
     client = _client(longest_wait_s, tries)
@@ -255,6 +256,22 @@ def _rc_names() -> set[str]:
     return {line.partition(":")[0].strip() for line in lines if line.partition(":")[2].strip()}
 
 
+class _Session(requests.Session):
+    """Lets the client wait for a server that was there before, but not for minutes for one that never was."""
+
+    has_answered = False
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        try:
+            response = super().request(*args, **kwargs)
+        except requests.ConnectionError as error:
+            if self.has_answered or not is_unreachable(error):
+                raise
+            raise requests.RequestException(str(error)) from error  # of no kind that the client tries again
+        self.has_answered = True
+        return response
+
+
 def _client(longest_wait_s: float, tries: int) -> Any:
     import cdsapi
     from ecmwf.datastores.legacy_client import LegacyClient
@@ -263,7 +280,7 @@ def _client(longest_wait_s: float, tries: int) -> Any:
     client: object = None
     why = ""
     try:
-        client = cdsapi.Client(url=url, progress=False, sleep_max=longest_wait_s, retry_max=tries)
+        client = cdsapi.Client(url=url, progress=False, sleep_max=longest_wait_s, retry_max=tries, session=_Session())
     except AssertionError:
         pass  # a key in more than two parts
     except Exception as error:  # cdsapi raises no narrower one when it finds no key
@@ -294,7 +311,6 @@ def _judged(error: Exception, dataset: str, inputs: Mapping[str, Any], key: str)
     Raises:
         SourceError: anything but months that do not exist yet.
     """
-    import requests
     from ecmwf.datastores.processing import DownloadError, ProcessingFailedError
 
     months = ", ".join(compress(f"{year}-{month}" for year in inputs["year"] for month in inputs["month"]))

@@ -553,6 +553,9 @@ def _check_axes(field: xr.DataArray, where: str) -> None:
     points = Box(float(latitude.max()), float(longitude[0]), float(latitude.min()), float(longitude[-1]))
     if not stated.contains(points):
         raise _contradiction(where, f"cells over {stated}, as GRIB_* attributes state", str(points))
+    if np.ptp(latitude) and (latitude[0] > latitude[-1]) != (first_lat > last_lat):
+        stated_order = f"latitude from {first_lat:g} to {last_lat:g}, as GRIB_* attributes state"
+        raise _contradiction(where, stated_order, f"{latitude[0]:g} to {latitude[-1]:g}")
     for axis, values, step in zip(_AXES, (latitude, longitude), steps, strict=True):
         if values.size > 1 and abs(abs(float(values[1] - values[0])) - step) > _TOLERANCE:
             got = f"{values[1] - values[0]:g}"
@@ -565,7 +568,7 @@ def _contradiction(where: str, expected: str, got: str) -> SourceError:
         where=where,
         expected=expected,
         got=got,
-        todo="check whether latitude and longitude were swapped, or the file was changed after its download",
+        todo="take the file as the Climate Data Store delivers it: its axes were swapped, turned or moved afterwards",
     )
 
 

@@ -6,7 +6,8 @@ Climate Data Store's jobs (`era5`), what is in a file (`verify` of the providers
 Rules that hold for every request:
 
 - 408, 429, 5xx, broken connections and truncated bodies are tried again, a bounded number of times, with growing
-  pauses or the pause that the server asks for; then it is a `SourceError`. A server that is down is never taken for
+  pauses or the pause that the server asks for; then it is a `SourceError`. A server that cannot be reached at all is
+  tried twice only: without a network, a build says so within seconds. A server that is down is never taken for
   "nothing there": only 404 and 410 are.
 - No query string, user name or password of a URL ends in an exception or in a `Delivery`, and the texts of
   `requests`, which quote URLs, are not passed on.
@@ -18,8 +19,9 @@ import datetime as dt
 import json
 import os
 import re
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -58,12 +60,12 @@ class Page(NamedTuple):
 
 
 class _TryAgain(Exception):
-    """A failure that may pass: why, the pause the server asks for, and whether it will not pass after all."""
+    """A failure that may pass: why, the pause the server asks for, and after how many attempts it will not."""
 
-    def __init__(self, why: str, pause_s: float | None = None, is_final: bool = False) -> None:
+    def __init__(self, why: str, pause_s: float | None = None, at_most: int | None = None) -> None:
         self.why = why
         self.pause_s = pause_s
-        self.is_final = is_final
+        self.at_most = at_most
 
 
 @dataclass
@@ -177,12 +179,13 @@ class Client:
             pause_s = min(self.pause_s * 2 ** (attempt - 1), self.longest_pause_s)
             if failure.pause_s is not None:
                 pause_s = failure.pause_s
-            if failure.is_final or attempt == self.attempts or pause_s > self.longest_pause_s:
+            attempts = min(self.attempts, failure.at_most or self.attempts)
+            if attempt >= attempts or pause_s > self.longest_pause_s:
                 raise SourceError(
                     "a provider cannot be reached or breaks off",
                     where=public_url(url),
                     expected="a whole answer",
-                    got=f"{failure.why} (attempt {attempt} of {self.attempts})",
+                    got=f"{failure.why} (attempt {attempt} of {attempts})",
                     todo="check the address and run again later; what has come is kept and continued",
                 )
             self.sleep(pause_s)
@@ -339,10 +342,22 @@ def _retry_after(value: str | None) -> float | None:
 def _failure(error: requests.RequestException) -> _TryAgain:
     """What went wrong in words that quote no URL: those of the operating system, or the kind of the error."""
     passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    is_final = isinstance(error, requests.exceptions.SSLError) or not isinstance(error, passing)
-    cause: BaseException | None = error
-    while cause:
-        if isinstance(cause, OSError) and cause.strerror:
-            return _TryAgain(cause.strerror, is_final=is_final)
-        cause = cause.__cause__ or cause.__context__
-    return _TryAgain(type(error).__name__, is_final=is_final)
+    at_most = None
+    if isinstance(error, requests.exceptions.SSLError) or not isinstance(error, passing):
+        at_most = 1
+    elif is_unreachable(error):
+        at_most = 2
+    told = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
+    return _TryAgain(next(told, type(error).__name__), at_most=at_most)
+
+
+def is_unreachable(error: requests.RequestException) -> bool:
+    """Whether no connection came about: the name is not known, nobody listens, or nobody answers."""
+    never = (socket.gaierror, ConnectionRefusedError, requests.ConnectTimeout)
+    return any(isinstance(cause, never) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from arctic_assets.errors import ArchiveError, SourceError
+from arctic_assets.errors import ArchiveError, ArcticAssetsError, SourceError
 from arctic_assets.provenance import SYNTHETIC, Delivery, Product, SourceObject, Verified
 
 SIDECAR = ".source.json"
@@ -94,7 +94,7 @@ class Archive:
 
         Raises:
             SourceError: size or checksum differ from what the provider stated, or `verify` refused the file.
-                The archive is as before; the refused file is gone.
+                The archive is as before; the refused file is gone, and the message names it as the provider does.
         """
         provider = product.provider
         target = self._target(provider, path)
@@ -115,9 +115,11 @@ class Archive:
                     return seen, False
                 facts = verify(part)
                 self._one_kind(facts.is_synthetic, delivery.url)
-            except SourceError:
+            except Exception as error:  # over broken bytes the readers raise whatever comes
                 part.unlink(missing_ok=True)
-                raise
+                name = delivery.url if delivery.url.endswith(path) else f"{provider}/{path} (from {delivery.url})"
+                cause = error.__cause__ if isinstance(error, ArcticAssetsError) else error
+                raise _refusal(error, part, name) from cause
             found = SourceObject(
                 source_id=f"{provider}/{path}#{digest[:12]}",
                 provider=provider,
@@ -200,6 +202,28 @@ class Archive:
         if not aside.exists():
             os.link(target, aside)
         _write_sidecar(aside, held)
+
+
+def _refusal(error: Exception, part: Path, name: str) -> ArcticAssetsError:
+    """Why a file was refused, told of the provider's file: the temporary one is gone when somebody reads it."""
+    if not isinstance(error, ArcticAssetsError):
+        error = SourceError(
+            "a file cannot be opened",
+            expected="a file as the provider gives it",
+            got=f"{type(error).__name__}: {error}",
+            todo="fetch it again; if it stays, compare it with the provider's",
+        )
+
+    def told(text: str | None) -> str:
+        return (text or "").replace(str(part), name).replace(part.name, name)
+
+    return type(error)(
+        told(error.problem),
+        where=told(error.where) or name,
+        expected=told(error.expected),
+        got=told(error.got),
+        todo=told(error.todo),
+    )
 
 
 def _check(part: Path, delivery: Delivery) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,13 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
 def platform(home: Path, mirror: Path | str, registry: Path | None = None, **changes: object) -> Platform:
     """A platform with a home of its own."""
     return Platform(settings.load(home=home, mirror=str(mirror), glaciers=registry, **changes))
+
+
+def copy_of(found: Platform, folder: Path) -> Platform:
+    """The same home with a mirror beside it, both in `folder`, to be written to."""
+    shutil.copytree(found.current.home, folder / "home")
+    shutil.copytree(found.current.mirror, folder / "mirror")
+    return platform(folder / "home", folder / "mirror", found.current.glaciers)
 
 
 def assert_same_tables(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> None:

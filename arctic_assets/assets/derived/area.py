@@ -19,9 +19,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
     @table_asset(Area, partitions, deps=["derived/outline"], code_version="1", kinds={"shapely"})
     def area(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
-        """Geodesic area and perimeter of each outline on the WGS84 ellipsoid. The perimeter counts rock islands and
-        leaves out shared divides. Two uncertainties: the record's upper bound (perimeter times half a pixel), and
-        the buffer method (half the difference of the outline grown and shrunk by half a pixel).
+        """Both are geodesic. The perimeter counts rock islands and leaves out shared divides. The area has two
+        uncertainties: the record's upper bound (perimeter times half a pixel), and the buffer method (half the
+        difference of the outline grown and shrunk by half a pixel).
         """
         wanted = scope(context.partition_keys)
         outlines = warehouse.rows(Outline, wanted[["glacier_id", "inventory"]])

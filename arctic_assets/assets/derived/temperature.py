@@ -41,10 +41,10 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     def temperature_monthly(
         context: dg.AssetExecutionContext, config: TemperatureConfig, store: RawStore, warehouse: Warehouse
     ) -> Made:
-        """ERA5 2 m air temperature over each glacier and month: the mean of the cells the outline touches, weighted by
-        how much of the outline lies in each. The outline is that of the inventory nearest in time. Beside it the mean
-        over land only (for glaciers on the coast), the value moved from the ERA5 orography to the glacier's mean elevation, the number of cells, the largest weight,
-        the land fraction, and whether ERA5 is preliminary or final. It is air temperature, not that of the ice.
+        """At 2 m above the ground of the model: it is not the temperature of the ice. The outline is that of the
+        inventory nearest in time. Beside the mean: the mean over land only, for glaciers on the coast; the value
+        moved from the ERA5 orography to the glacier's mean elevation; the number of cells, the largest weight, the
+        land fraction, and whether ERA5 is preliminary or final.
         """
         wanted = scope(context.partition_keys)
         outlines = warehouse.rows(Outline, wanted[["glacier_id"]])
@@ -69,9 +69,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         kinds={"pandas"},
     )
     def temperature_annual(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
-        """Annual means of the monthly temperature, weighted by the days of each month, for calendar years and balance
-        years (October to September, labelled by the end), and positive degree days. Years with fewer than twelve
-        months have no row.
+        """Means of the monthly temperature, weighted by the days of each month. A balance year is October to
+        September, labelled by its end. Degree days are positive ones.
         """
         wanted = scope(context.partition_keys)
         monthly = warehouse.rows(TemperatureMonthly, _months_of(wanted))

@@ -71,9 +71,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
     @table_asset(Volume, partitions, deps=["derived/thickness", "derived/area"], code_version="1", kinds={"pandas"})
     def volume(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
-        """Mean thickness times the area of each inventory, per product. One thickness serves all dates, so thinning
-        does not show: every row is flagged `static_thickness`. Uncertainty from both factors.
-        """
+        """The thickness is that of a product, the area that of an outline. The uncertainty comes from both."""
         wanted = scope(context.partition_keys)
         areas = warehouse.rows(Area, wanted[["glacier_id", "inventory"]])
         thick = warehouse.rows(Thickness, wanted[["glacier_id"]]).query("product != @SIA")

@@ -1,0 +1,312 @@
+"""The whole SYNTHETIC sample through the whole graph: what comes out is what was put in."""
+
+from __future__ import annotations
+
+import calendar
+import math
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from arctic_assets.provenance import SYNTHETIC
+from arctic_assets.publish.coverage import NO_RECORD
+from arctic_assets.sample import GlacierTruth, Truth
+from arctic_assets.storage.warehouse import Warehouse
+from arctic_assets.tables import (
+    TABLES,
+    Area,
+    MassBalance,
+    Outline,
+    Table,
+    TemperatureAnnual,
+    TemperatureMonthly,
+    Thickness,
+    Volume,
+)
+from arctic_assets_tests.testkit.platform import Platform
+
+ASSUMED_SIGMA_M_WE = 0.34
+ARCHIPELAGO = "novaya_zemlya"
+
+
+@pytest.fixture(scope="module")
+def truth(whole_sample: Platform) -> Truth:
+    return Truth.read(whole_sample.current.sample)
+
+
+def per_glacier(whole_sample: Platform, model: type[Table], truth: Truth) -> list[tuple[str, pd.Series, GlacierTruth]]:
+    """The one row of each glacier in the reference inventory, beside what was put in."""
+    frame = whole_sample.rows(model)
+    if "inventory" in frame:
+        frame = frame[frame["inventory"] == "rgi7"]
+    assert list(frame["glacier_id"]) == sorted(truth.glaciers)
+    return [(row["glacier_id"], row, truth.glaciers[row["glacier_id"]]) for _, row in frame.iterrows()]
+
+
+def test_there_are_sixteen_glaciers(whole_sample: Platform, truth: Truth) -> None:
+    assert len(truth.glaciers) == 16
+    assert set(truth.glaciers) == set(whole_sample.partitions.registry.ids)
+
+
+def test_outlines(whole_sample: Platform, truth: Truth) -> None:
+    for name, row, put_in in per_glacier(whole_sample, Outline, truth):
+        assert tuple(row["member_ids"]) == put_in.rgi7_ids, name
+        assert row["n_members"] == put_in.n_members, name
+        assert row["member_area_km2"] == pytest.approx(put_in.area_km2, rel=1e-6), name
+        assert row["zmean_m"] == pytest.approx(put_in.zmean_m, abs=1e-3), name
+        weights = dict(zip(row["rgi6_ids"], row["rgi6_weights"], strict=True))
+        assert weights == pytest.approx(dict(put_in.rgi6_weights), abs=1e-6), name
+
+
+def test_areas_and_perimeters(whole_sample: Platform, truth: Truth) -> None:
+    for name, row, put_in in per_glacier(whole_sample, Area, truth):
+        assert row["area_km2"] == pytest.approx(put_in.area_km2, rel=1e-3), name
+        assert row["rgi_area_km2"] == pytest.approx(put_in.area_km2, rel=1e-3), name
+        assert row["perimeter_outer_km"] == pytest.approx(put_in.perimeter_outer_km, rel=1e-3), name
+        assert row["perimeter_islands_km"] == pytest.approx(put_in.perimeter_islands_km, rel=1e-3), name
+        assert row["perimeter_km"] == pytest.approx(row["perimeter_outer_km"] + row["perimeter_islands_km"]), name
+        assert row["n_islands"] == put_in.n_islands, name
+        assert row["area_bound_km2"] == pytest.approx(row["perimeter_km"] * row["half_pixel_m"] / 1000), name
+        assert 0 < row["area_sigma_km2"] <= row["area_bound_km2"], name
+
+
+def test_archipelago_is_the_sum_of_its_members_without_their_divides(whole_sample: Platform, truth: Truth) -> None:
+    import geopandas as gpd
+    from pyproj import Geod
+
+    geod, members = Geod(ellps="WGS84"), truth.glaciers[ARCHIPELAGO].rgi7_ids
+    (zip_file,) = (whole_sample.current.sample / "rgi7").glob("RGI2000-v7.0-G-09_*.zip")
+    frame = gpd.read_file(f"/vsizip/{zip_file}/{zip_file.stem}.shp")
+    frame = frame[frame["rgi_id"].isin(members)]
+    areas_km2 = [abs(geod.geometry_area_perimeter(outline)[0]) / 1e6 for outline in frame.geometry]
+    margins_km = [geod.geometry_length(outline.exterior) / 1e3 for outline in frame.geometry]
+    row = next(row for name, row, _ in per_glacier(whole_sample, Area, truth) if name == ARCHIPELAGO)
+    assert len(frame) == len(members) > 400
+    assert row["area_km2"] == pytest.approx(sum(areas_km2), rel=1e-3)
+    assert row["perimeter_outer_km"] < 0.9 * sum(margins_km)
+
+
+def test_rock_islands_are_in_the_sample(truth: Truth) -> None:
+    """Else their count would be true of outlines whose islands were lost."""
+    assert sum(put_in.n_islands > 0 for put_in in truth.glaciers.values()) >= 10
+
+
+def test_thickness(whole_sample: Platform, truth: Truth) -> None:
+    for name, row, put_in in per_glacier(whole_sample, Thickness, truth):
+        assert row["volume_km3"] == pytest.approx(put_in.volume_km3, rel=1e-3), name
+        assert row["ice_area_km2"] == pytest.approx(put_in.ice_area_km2, rel=1e-3), name
+        assert row["thickness_m"] == pytest.approx(put_in.thickness_mean_m, rel=1e-3), name
+        assert row["thickness_max_m"] == pytest.approx(put_in.thickness_max_m, rel=1e-3), name
+        assert row["coverage_fraction"] == pytest.approx(put_in.ice_area_km2 / put_in.area_km2, rel=1e-3), name
+        band = 0.3 if put_in.thickness_mean_m > 100 else 0.5
+        assert row["thickness_sigma_m"] == pytest.approx(band * row["thickness_m"]), name
+        assert row["volume_sigma_km3"] == pytest.approx(band * row["volume_km3"]), name
+        assert row["mass_gt"] == pytest.approx(put_in.volume_km3 * row["density_kg_m3"] / 1000, rel=1e-3), name
+
+
+def test_thickness_takes_only_the_share_of_a_raster_that_lies_in_the_glacier(truth: Truth) -> None:
+    """Glaciers in the sample must have such rasters, or weights that are left out would not show."""
+    shared = {
+        name: put_in.volume_km3 / sum(put_in.rgi6_volume_km3.values())
+        for name, put_in in truth.glaciers.items()
+        if min(put_in.rgi6_weights.values()) < 0.99
+    }
+    assert len(shared) >= 2
+    assert min(shared.values()) < 0.97
+
+
+def test_volume(whole_sample: Platform, truth: Truth) -> None:
+    for name, row, put_in in per_glacier(whole_sample, Volume, truth):
+        assert row["volume_km3"] == pytest.approx(put_in.thickness_mean_m * put_in.area_km2 / 1000, rel=2e-3), name
+        assert row["volume_sigma_km3"] > 0.3 * row["volume_km3"] * 0.99, name
+        assert row["static_thickness"], name
+
+
+def test_mass_balance(whole_sample: Platform, truth: Truth) -> None:
+    frame = whole_sample.rows(MassBalance)
+    first = whole_sample.current.start_year
+    for name, put_in in truth.glaciers.items():
+        own = frame[frame["glacier_id"] == name].set_index("year")
+        wanted = {year: value for year, value in put_in.annual_balance_m_we.items() if year >= first}
+        assert own["annual_balance_m_we"].to_dict() == pytest.approx(wanted, abs=1e-9), name
+        for year, row in own.iterrows():
+            sigma = put_in.annual_balance_sigma_m_we[int(str(year))]
+            assert row["sigma_origin"] == ("assumed" if sigma is None else "reported"), (name, year)
+            assert row["annual_balance_sigma_m_we"] == (ASSUMED_SIGMA_M_WE if sigma is None else sigma), (name, year)
+    assert set(frame["sigma_origin"]) == {"assumed", "reported"}
+
+
+def test_monthly_temperature(whole_sample: Platform, truth: Truth) -> None:
+    """Within three standard errors of the sampling by points, and 0.002 K for meridians that narrow within a cell."""
+    frame = whole_sample.rows(TemperatureMonthly).set_index(["glacier_id", "month"])["t2m_c"]
+    months = set(whole_sample.partitions.months.get_partition_keys())
+    n = 0
+    for name, put_in in truth.glaciers.items():
+        for month in months & put_in.t2m.keys():
+            sampled = put_in.t2m[month]
+            tolerance = 3 * sampled.sampling_error_k + 0.002
+            assert frame[name, month] == pytest.approx(sampled.t2m_c, abs=tolerance), (name, month)
+            n += 1
+    assert n >= 8 * 16
+
+
+def test_temperature_has_a_row_for_every_month_of_every_glacier(whole_sample: Platform, truth: Truth) -> None:
+    frame = whole_sample.rows(TemperatureMonthly)
+    months = whole_sample.partitions.months.get_partition_keys()
+    assert months[-1] == truth.through
+    assert len(frame) == 16 * len(months)
+    assert set(frame["glacier_id"] + "|" + frame["month"]) == set(
+        whole_sample.partitions.month_glaciers.get_partition_keys()
+    )
+
+
+def test_preliminary_months_are_flagged(whole_sample: Platform, truth: Truth) -> None:
+    frame = whole_sample.rows(TemperatureMonthly)
+    assert set(frame.loc[frame["status"] == "preliminary", "month"]) == set(truth.preliminary_months)
+    assert set(frame.loc[frame["status"] == "final", "month"]).isdisjoint(truth.preliminary_months)
+
+
+def test_glacier_smaller_than_a_cell_has_a_temperature(whole_sample: Platform, truth: Truth) -> None:
+    """ERA5 cells are some hundred km2: a mask of cell centres would leave such glaciers empty."""
+    frame = whole_sample.rows(TemperatureMonthly)
+    small = frame[frame["n_cells"] == 1]
+    assert {"west_gulkana", "yuri"} <= set(small["glacier_id"])
+    assert (small["max_weight"] == 1).all()
+    n_months = len(whole_sample.partitions.months.get_partition_keys())
+    assert (small.groupby("glacier_id").size() == n_months).all()
+    assert frame.loc[frame["glacier_id"] == ARCHIPELAGO, "n_cells"].min() > 100
+
+
+def test_adjusted_temperature_is_that_at_the_glacier(whole_sample: Platform) -> None:
+    frame = whole_sample.rows(TemperatureMonthly)
+    zmean = whole_sample.rows(Outline).query("inventory == 'rgi7'").set_index("glacier_id")["zmean_m"]
+    height_m = frame["glacier_id"].map(zmean) - frame["orography_m"]
+    expected = frame["t2m_c"] - 0.0065 * height_m
+    np.testing.assert_allclose(frame["t2m_adjusted_c"], expected, rtol=0, atol=1e-9)
+    assert height_m.abs().max() > 100
+
+
+def test_annual_temperature(whole_sample: Platform) -> None:
+    """Means and degree days, computed again month by month."""
+    monthly = whole_sample.rows(TemperatureMonthly)
+    years: dict[tuple[str, int, str], list[tuple[int, float, float, str]]] = {}
+    for row in monthly.itertuples():
+        year, month = int(str(row.month)[:4]), int(str(row.month)[5:])
+        days = calendar.monthrange(year, month)[1]
+        facts = (days, row.t2m_c, row.t2m_adjusted_c, row.status)
+        years.setdefault((row.glacier_id, year, "calendar"), []).append(facts)
+        years.setdefault((row.glacier_id, year + (month >= 10), "balance_year"), []).append(facts)
+    sigma = 4.5
+    ended = {int(year) for year in whole_sample.partitions.years.get_partition_keys()}
+    expected = {}
+    for key, months in years.items():
+        if len(months) == 12 and key[1] in ended:
+            n_days = sum(days for days, *_ in months)
+            degree_days = sum(
+                days
+                * (
+                    sigma / math.sqrt(2 * math.pi) * math.exp(-(t**2) / (2 * sigma**2))
+                    + t / 2 * math.erfc(-t / (math.sqrt(2) * sigma))
+                )
+                for days, t, *_ in months
+            )
+            mean = sum(days * t for days, t, *_ in months) / n_days
+            adjusted = sum(days * t for days, _, t, _ in months) / n_days
+            status = "preliminary" if any(status == "preliminary" for *_, status in months) else "final"
+            expected[key] = (mean, adjusted, degree_days, status)
+    annual = whole_sample.rows(TemperatureAnnual).set_index(["glacier_id", "year", "kind"])
+    assert {(str(g), int(y), str(k)) for g, y, k in annual.index} == expected.keys()
+    got = annual.loc[list(expected)]
+    columns = list(zip(*expected.values(), strict=True))
+    np.testing.assert_allclose(got["t2m_c"], columns[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(got["t2m_adjusted_c"], columns[1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(got["degree_days_k_d"], columns[2], rtol=1e-9)
+    assert tuple(got["status"]) == columns[3]
+    assert (got["n_months"] == 12).all()
+    first = int(whole_sample.current.start_month[:4])
+    assert {kind: int(own.min()) for kind, own in annual.reset_index().groupby("kind")["year"]} == {
+        "calendar": first,
+        "balance_year": first + 1,
+    }
+
+
+# --- the mark SYNTHETIC -----------------------------------------------------------------------------------------------
+
+
+def test_every_row_of_every_table_is_synthetic(whole_sample: Platform) -> None:
+    for model in TABLES:
+        frame = whole_sample.rows(model)
+        assert len(frame), model.table()
+        assert frame["is_synthetic"].all(), model.table()
+    assert whole_sample.warehouse.sources()["is_synthetic"].all()
+
+
+def test_workbook_says_synthetic(whole_sample: Platform) -> None:
+    book = openpyxl.load_workbook(whole_sample.current.exports / "latest/arctic_glacier_dataset.xlsx", read_only=True)
+    assert next(book["README"].values)[0] == f"{SYNTHETIC}: NOT OBSERVATIONS"
+    assert str(book.properties.title).startswith(f"{SYNTHETIC}: ")
+
+
+def test_parquet_tables_say_synthetic_and_hold_the_rows(whole_sample: Platform) -> None:
+    folder = whole_sample.current.exports / "latest"
+    for model in TABLES:
+        path = folder / f"tables/{model.table()}.parquet"
+        metadata = pq.read_schema(path).metadata
+        assert metadata[b"synthetic"] == SYNTHETIC.encode(), path
+        assert metadata[b"title"].startswith(f"{SYNTHETIC}: ".encode()), path
+        assert pq.read_metadata(path).num_rows == len(whole_sample.rows(model)), path
+    assert pq.read_schema(folder / "coverage.parquet").metadata[b"synthetic"] == SYNTHETIC.encode()
+
+
+def test_published_duckdb_says_synthetic_and_holds_the_rows(whole_sample: Platform) -> None:
+    published = Warehouse(database=str(whole_sample.current.published))
+    for model in TABLES:
+        pd.testing.assert_frame_equal(published.rows(model), whole_sample.rows(model), check_exact=True)
+        assert published.rows(model)["is_synthetic"].all()
+    assert published.sources()["is_synthetic"].all()
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coverage(whole_sample: Platform) -> pd.DataFrame:
+    return pd.read_parquet(whole_sample.current.exports / "latest/coverage.parquet")
+
+
+def test_coverage_gives_a_reason_for_all_that_is_missing(coverage: pd.DataFrame) -> None:
+    absent = coverage[coverage["state"].isin(["missing", "partial"])]
+    assert len(absent) > 500
+    assert (absent["reason"] != "").all()
+    assert not absent["reason"].str.contains(NO_RECORD, regex=False).any()
+    assert (coverage.loc[~coverage.index.isin(absent.index), "reason"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("glacier", "variable", "year", "reason"),
+    [
+        ("yuri", "area", 1995, "no Landsat outline of 1995"),
+        ("yuri", "volume", 2015, "no Landsat outline of 2015"),
+        (ARCHIPELAGO, "mass_balance", 2003, "no WGMS id in the registry"),
+        ("mccall", "mass_balance", 1985, "no annual balance of WGMS id"),
+        ("taku", "temperature_monthly", 1984, "the monthly partitions begin in 1985-01"),
+        ("taku", "temperature_annual", 1984, "the monthly partitions begin in 1985-01"),
+    ],
+)
+def test_coverage_reasons(coverage: pd.DataFrame, glacier: str, variable: str, year: int, reason: str) -> None:
+    rows = coverage.query("glacier_id == @glacier and variable == @variable and year == @year")
+    assert list(rows["state"]) == ["missing"]
+    assert reason in rows["reason"].item()
+
+
+def test_coverage_agrees_with_the_tables(whole_sample: Platform, coverage: pd.DataFrame) -> None:
+    balance = whole_sample.rows(MassBalance)
+    there = coverage[(coverage["variable"] == "mass_balance") & (coverage["state"] == "present")]
+    last = whole_sample.partitions.years.get_partition_keys()[-1]
+    pairs = set(zip(balance["glacier_id"], balance["year"], strict=True))
+    assert set(zip(there["glacier_id"], there["year"], strict=True)) == pairs
+    assert coverage["year"].max() == int(last)
+    assert set(coverage["variable"]) == {model.table() for model in TABLES} - {"outline"}

@@ -1,0 +1,429 @@
+"""Every check can fail: it counts exactly the rows that are wrong, shows at most 20, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from arctic_assets import glaciers
+from arctic_assets.automation.build import Extent
+from arctic_assets.checks import across, of_tables
+from arctic_assets.checks.across import RULES, Judged, Rule
+from arctic_assets.checks.evidence import result
+from arctic_assets.definitions import build_defs
+from arctic_assets.tables import (
+    TABLES,
+    Area,
+    Failure,
+    MassBalance,
+    Outline,
+    Table,
+    TemperatureAnnual,
+    TemperatureMonthly,
+    Thickness,
+    Volume,
+    soft_violations,
+    violations,
+)
+from arctic_assets.tables.base import SHOWN_ROWS
+from arctic_assets_tests.publish.rows import gaps, rows, sources
+from arctic_assets_tests.testkit.platform import Platform, copy_of
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+MONTHS = [f"2001-{month:02d}" for month in range(1, 13)]
+
+Frames = dict[type[Table], pd.DataFrame]
+Record = dict[str, Any]
+
+
+def judged(rule: Rule, frames: Frames) -> Judged:
+    return rule.judge(lambda model: frames[model] if model in frames else model.no_rows())
+
+
+def evidence(judged: Judged, todo: str = "do this", severity: dg.AssetCheckSeverity = WARN) -> dg.AssetCheckResult:
+    spec = dg.AssetCheckSpec("name", asset=dg.AssetKey(["derived", "area"]))
+    return result(spec, judged.n_checked, judged.failures, todo, severity)
+
+
+def numbers(found: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> tuple[Any, Any]:
+    """Rows that were looked at, and rows that are wrong."""
+    return found.metadata["rows checked"].value, found.metadata["rows failed"].value
+
+
+def shown(found: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+    table = found.metadata["failing rows"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]
+
+
+# --- rules between tables ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Breaking:
+    """How to break a rule.
+
+    Attributes:
+        frames: tables of glaciers g000, g001, ..., one per value.
+        good: values that just pass, or that the rule does not judge.
+        bad: a value that just fails.
+        not_judged: how many of the good ones are not looked at.
+    """
+
+    frames: Callable[[list[Any]], Frames]
+    good: list[Any]
+    bad: Any
+    not_judged: int = 0
+
+
+def named(values: list[Any]) -> list[tuple[str, Any]]:
+    return [(f"g{i:03d}", value) for i, value in enumerate(values)]
+
+
+def one_table(model: type[Table], record: Callable[[Any], Record]) -> Callable[[list[Any]], Frames]:
+    return lambda values: {model: rows(model, [{"glacier_id": name, **record(value)} for name, value in named(values)])}
+
+
+def perimeters(values: list[tuple[float, int]]) -> Frames:
+    """Square of the perimeter over that of a circle, and number of members."""
+    area, outline = [], []
+    for name, (circles, n_members) in named(values):
+        key = {"glacier_id": name, "inventory": "rgi7"}
+        area.append({**key, "area_km2": 10.0, "perimeter_km": float(np.sqrt(circles * 4 * np.pi * 10))})
+        outline.append({**key, "n_members": n_members})
+    return {Area: rows(Area, area), Outline: rows(Outline, outline)}
+
+
+def volumes(values: list[tuple[str, float]]) -> Frames:
+    """Inventory and volume, beside a product of 10 km3 with a sigma of 3 km3."""
+    volume, thickness = [], []
+    for name, (inventory, km3) in named(values):
+        key = {"glacier_id": name, "product": "farinotti2019"}
+        volume.append({**key, "inventory": inventory, "volume_km3": km3})
+        thickness.append({**key, "volume_km3": 10.0, "volume_sigma_km3": 3.0})
+    return {Volume: rows(Volume, volume), Thickness: rows(Thickness, thickness)}
+
+
+def series(values: list[list[int]]) -> Frames:
+    """Places of months that are missing from a year."""
+    records = [
+        {"glacier_id": name, "month": month}
+        for name, missing in named(values)
+        for i, month in enumerate(MONTHS)
+        if i not in missing
+    ]
+    return {TemperatureMonthly: rows(TemperatureMonthly, records)}
+
+
+def annual_means(values: list[tuple[str, float, int]]) -> Frames:
+    """Kind, difference of the year to the mean of its months, and number of months that are stored."""
+    days = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+    t2m = np.array([-20.0, -21, -19, -12, -4, 1, 5, 4, -1, -8, -14, -18])
+    mean = float((t2m * days).sum() / days.sum())
+    monthly, annual = [], []
+    for name, (kind, off, n_months) in named(values):
+        monthly += [{"glacier_id": name, "month": MONTHS[i], "t2m_c": float(t2m[i])} for i in range(n_months)]
+        annual.append({"glacier_id": name, "year": 2001, "kind": kind, "t2m_c": mean + off})
+    return {TemperatureMonthly: rows(TemperatureMonthly, monthly), TemperatureAnnual: rows(TemperatureAnnual, annual)}
+
+
+def seasons(value: tuple[float, float | None, float | None]) -> Record:
+    annual, winter, summer = value
+    balance = {"annual_balance_m_we": annual, "winter_balance_m_we": winter, "summer_balance_m_we": summer}
+    return {"year": 2001, "annual_balance_sigma_m_we": 0.2, **balance}
+
+
+def reference_areas(values: list[tuple[str, dict[int, float]]]) -> Frames:
+    """Scope, and by year the area of the balance, beside an outline of 100 km2."""
+    balance = [
+        {"glacier_id": name, "year": year, "scope": scope, "reference_area_km2": area, "annual_balance_m_we": 0.0}
+        for name, (scope, areas) in named(values)
+        for year, area in areas.items()
+    ]
+    area = [{"glacier_id": name, "inventory": "rgi7", "area_km2": 100.0} for name, _ in named(values)]
+    return {MassBalance: rows(MassBalance, balance), Area: rows(Area, area)}
+
+
+BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
+    across.links_are_clear: Breaking(
+        one_table(Outline, lambda overlap: {"inventory": "rgi7", "link_overlap": overlap}),
+        good=[1.0, 0.9, None],
+        bad=0.899,
+        not_judged=1,
+    ),
+    across.area_agrees_with_rgi: Breaking(
+        one_table(Area, lambda km2: {"inventory": "rgi7", "area_km2": 100.0, "rgi_area_km2": km2}),
+        good=[100.0, 99.6, 100.4, None],
+        bad=99.4,
+        not_judged=1,
+    ),
+    across.perimeter_is_possible: Breaking(perimeters, good=[(1.001, 1), (59.0, 1), (500.0, 480)], bad=(61.0, 1)),
+    across.volume_is_thickness_times_area: Breaking(
+        one_table(
+            Thickness,
+            lambda km3: {"product": "mean", "thickness_m": 100.0, "ice_area_km2": 50.0, "volume_km3": km3},
+        ),
+        good=[5.0, 4.96, 5.04],
+        bad=5.06,
+    ),
+    across.volume_agrees_with_product: Breaking(
+        volumes, good=[("rgi7", 10.0), ("rgi7", 12.9), ("1985", 20.0)], bad=("rgi7", 13.1), not_judged=1
+    ),
+    across.months_are_continuous: Breaking(series, good=[[], [0, 1], [11], list(range(1, 12))], bad=[3, 7]),
+    across.lapse_adjustment_is_small: Breaking(
+        one_table(TemperatureMonthly, lambda t: {"month": "2001-01", "t2m_c": -10.0, "t2m_adjusted_c": t}),
+        good=[-10.0, -18.0, -2.0, None],
+        bad=-18.1,
+    ),
+    across.annual_is_mean_of_months: Breaking(
+        annual_means,
+        good=[("calendar", 0.0, 12), ("calendar", 9e-7, 12), ("balance_year", 5.0, 12)],
+        bad=("calendar", 2e-6, 12),
+        not_judged=1,
+    ),
+    across.seasons_add_up: Breaking(
+        one_table(MassBalance, seasons),
+        good=[(-0.5, 1.5, -2.0), (-0.4, 1.5, -2.0), (-0.5, None, -9.0 + 2), (-0.5, 1.5, None)],
+        bad=(-0.39, 1.5, -2.0),
+    ),
+    across.reference_area_agrees: Breaking(
+        reference_areas,
+        good=[("own", {2001: 75.0}), ("own", {2000: 10.0, 2001: 125.0}), ("parent_ice_cap", {2001: 900.0})],
+        bad=("own", {2000: 100.0, 2001: 126.0}),
+        not_judged=1,
+    ),
+}
+"""One for each rule."""
+
+by_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.model.table()}: {rule.name}")
+
+
+def test_every_rule_is_broken_here() -> None:
+    assert {rule.judge for rule in RULES} == set(BREAKING)
+
+
+@by_rule
+@pytest.mark.parametrize("n_bad", [0, 1, 3, 25])
+def test_rule_counts_exactly(rule: Rule, n_bad: int) -> None:
+    case = BREAKING[rule.judge]
+    found = judged(rule, case.frames([case.bad] * n_bad + case.good))
+    checked = evidence(found, rule.todo)
+    assert checked.passed == (n_bad == 0)
+    assert numbers(checked) == (n_bad + len(case.good) - case.not_judged, n_bad)
+    if n_bad:
+        assert checked.metadata["what to do"].value == rule.todo
+        assert {row["glacier_id"] for row in shown(checked)} <= {f"g{i:03d}" for i in range(n_bad)}
+        assert len(shown(checked)) == min(n_bad, SHOWN_ROWS) <= 20
+
+
+@by_rule
+def test_rule_passes_without_rows(rule: Rule) -> None:
+    assert judged(rule, {}) == Judged(0, [])
+
+
+def test_outline_shorter_than_a_circle() -> None:
+    assert len(across.perimeter_is_possible(lambda model: perimeters([(0.99, 1)])[model]).failures) == 1
+
+
+def test_year_without_all_its_months() -> None:
+    frames = annual_means([("calendar", 0.0, 11), ("calendar", 0.0, 0)])
+    found = across.annual_is_mean_of_months(lambda model: frames[model])
+    assert [len(failure.rows) for failure in found.failures] == [2]
+
+
+# --- checks of every table --------------------------------------------------------------------------------------------
+
+
+def damaged(model: type[Table], **values: Any) -> pd.DataFrame:
+    """Five valid rows of which the first two get other values."""
+    n = 5
+    key = {"glacier_id": [f"g{i}" for i in range(n)], "year": range(2001, 2001 + n)}
+    names = {c.name for c in model.columns()}
+    frame = rows(model, [{name: own[i] for name, own in key.items() if name in names} for i in range(n)])
+    for name, value in values.items():
+        frame[name] = [value, value, *frame[name][2:]]
+    return model.conform(frame)
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "rule", "n_failed"),
+    [
+        (Area, {"area_km2": 25001.0}, "area_km2 is 0.01 to 25000 km2", 2),
+        (Area, {"area_km2": None}, "area_km2 is never missing", 2),
+        (TemperatureMonthly, {"t2m_c": 263.0}, "t2m_c is -50 to 20 degC", 2),
+        (TemperatureMonthly, {"status": "draft"}, "status is one of preliminary, final", 2),
+        (MassBalance, {"annual_balance_m_we": -796.0}, "annual_balance_m_we is -6 to 5 m w.e.", 2),
+        (MassBalance, {"glacier_id": "g2", "year": 2003}, "key (glacier_id, year, origin) is unique", 3),
+        (Thickness, {"thickness_m": 801.0}, "thickness_m is 1 to 800 m", 2),
+        (Volume, {"volume_km3": 0.0}, "volume_km3 is 0.0001 to 20000 km3", 2),
+        (TemperatureAnnual, {"n_months": 11}, "n_months is 12 to 12", 2),
+        (Outline, {"source_ids": None}, "source_ids is never missing", 2),
+    ],
+)
+def test_fits_model(model: type[Table], values: Record, rule: str, n_failed: int) -> None:
+    frame = damaged(model, **values)
+    found = evidence(Judged(len(frame), violations(model, frame)), severity=ERROR)
+    assert not found.passed and found.severity == ERROR
+    assert numbers(found) == (5, n_failed)
+    assert rule in str(found.metadata["rules broken"].value)
+
+
+def test_row_that_breaks_two_rules_is_one_row() -> None:
+    frame = damaged(Area, area_km2=99999.0, perimeter_km=0.0)
+    broken = violations(Area, frame)
+    assert {failure.column for failure in broken} == {"area_km2", "perimeter_km"}
+    assert numbers(evidence(Judged(len(frame), broken))) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "rule"),
+    [
+        (Outline, {"link_overlap": 0.8}, "link_overlap is expected within at least 0.9"),
+        (Thickness, {"coverage_fraction": 0.5}, "coverage_fraction is expected within 0.8 to 1.2"),
+        (MassBalance, {"annual_balance_m_we": -4.5}, "annual_balance_m_we is expected within -4 to 3.6 m w.e."),
+        (MassBalance, {"winter_balance_m_we": -0.1}, "winter_balance_m_we is expected within 0 to 5 m w.e."),
+    ],
+)
+def test_within_expected_ranges(model: type[Table], values: Record, rule: str) -> None:
+    usual = {"coverage_fraction": 1.0} if model is Thickness else {"annual_balance_m_we": 0.0}
+    frame = damaged(model, **values)
+    for name, value in usual.items():
+        if name in frame:
+            frame.loc[2 if name in values else 0 :, name] = value
+    assert violations(model, frame) == []
+    found = evidence(Judged(len(frame), soft_violations(model, frame)))
+    assert numbers(found) == (5, 2)
+    assert str(found.metadata["rules broken"].value).startswith(rule)
+
+
+@pytest.mark.parametrize("n_bad", [0, 1, 25])
+@pytest.mark.parametrize("how", [["unknown"], ["known", "unknown"], [], ["no licence"], ["no citation"]], ids=str)
+def test_every_row_has_its_source(how: list[str], n_bad: int) -> None:
+    archived = sources(
+        {"source_id": "known"},
+        {"source_id": "no licence", "licence": ""},
+        {"source_id": "no citation", "citation": ""},
+    )
+    own = [how] * n_bad + [["known"]] * 2
+    frame = rows(Area, [{"glacier_id": name, "source_ids": ids} for name, ids in named(own)])
+    found = evidence(of_tables.sources_are_known(Area, frame, archived))
+    assert found.passed == (n_bad == 0)
+    assert numbers(found) == (n_bad + 2, n_bad)
+    if n_bad:
+        assert len(shown(found)) == min(n_bad, SHOWN_ROWS)
+
+
+def test_no_glacier_is_missing() -> None:
+    registry = glaciers.load()
+    reason = "no RGI7 outlines of region 08 in the archive"
+    silent = gaps({"asset": "derived/area", "partition": "engabreen|rgi7", "reason": reason})
+    frame = rows(Area, [{"glacier_id": name} for name in registry.ids if name not in ("engabreen", "taku")])
+    found = evidence(of_tables.no_glacier_is_missing(frame, registry, silent))
+    assert numbers(found) == (16, 2)
+    assert {row["glacier_id"]: row["reason"] for row in shown(found)} == {
+        "taku": "not materialised",
+        "engabreen": reason,
+    }
+    assert of_tables.no_glacier_is_missing(rows(Area, [{"glacier_id": n} for n in registry.ids]), registry, silent) == (
+        Judged(16, [])
+    )
+
+
+def test_at_most_20_rows_are_shown_of_several_rules() -> None:
+    frame = pd.DataFrame({"glacier_id": [f"g{i}" for i in range(15)]})
+    failures = [
+        Failure("one", "glacier_id", frame),
+        Failure("other", "glacier_id", frame.set_index(frame.index + 15)),
+    ]
+    found = evidence(Judged(100, failures))
+    assert numbers(found) == (100, 30)
+    assert len(shown(found)) == 20
+
+
+# --- in Dagster -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(small_home: Platform, tmp_path: Path) -> Platform:
+    return copy_of(small_home, tmp_path)
+
+
+def run_checks(found: Platform) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """All checks, and no asset."""
+    everything = dg.define_asset_job("all_checks", selection=dg.AssetSelection.all_asset_checks())
+    defs = dg.Definitions.merge(build_defs(found.current), dg.Definitions(jobs=[everything]))
+    with found.instance() as instance:
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        done = defs.resolve_job_def("all_checks").execute_in_process(instance=instance, run_config=quiet)
+        assert not done.get_asset_materialization_events()
+        return {(c.asset_key.path[-1], c.check_name): c for c in done.get_asset_check_evaluations()}
+
+
+def tamper(found: Platform, *statements: str) -> None:
+    with found.warehouse.get_connection() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_all_checks_pass_on_what_was_built(built: Platform) -> None:
+    found = run_checks(built)
+    assert len(found) == len(RULES) + 4 * len(TABLES)
+    assert [key for key, check in found.items() if not check.passed] == []
+    for model in TABLES:
+        assert numbers(found[model.table(), "fits_model"]) == (len(built.rows(model)), 0)
+
+
+def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
+    n_months, n_balances = len(built.rows(TemperatureMonthly)), len(built.rows(MassBalance))
+    tamper(
+        built,
+        "UPDATE derived.area SET area_km2 = 99999 WHERE glacier_id = 'engabreen'",
+        "UPDATE derived.temperature_monthly SET t2m_c = t2m_c + 273.15, t2m_adjusted_c = NULL WHERE month < '2019-08'",
+        "UPDATE derived.thickness SET coverage_fraction = 0.5 WHERE glacier_id = 'geitlandsjokull'",
+        "DELETE FROM derived.volume WHERE glacier_id = 'engabreen'",
+        "DELETE FROM provenance.source_object WHERE provider = 'wgms'",
+    )
+    found = run_checks(built)
+    failed = {key: check for key, check in found.items() if not check.passed}
+    expected = {
+        ("area", "fits_model"): (ERROR, 3, 1),
+        ("area", "agrees_with_rgi"): (WARN, 3, 1),
+        ("area", "perimeter_is_possible"): (WARN, 3, 1),
+        ("temperature_monthly", "fits_model"): (ERROR, n_months, 21),
+        ("temperature_annual", "is_mean_of_months"): (WARN, 6, 3),
+        ("thickness", "within_expected_ranges"): (WARN, 3, 1),
+        ("volume", "no_glacier_is_missing"): (WARN, 3, 1),
+        ("mass_balance", "every_row_has_its_source"): (ERROR, n_balances, n_balances),
+    }
+    for key, (severity, n_checked, n_failed) in expected.items():
+        assert (failed[key].severity, *numbers(failed[key])) == (severity, n_checked, n_failed), key
+        assert failed[key].metadata["what to do"].value, key
+    by_consequence = {("mass_balance", "reference_area_agrees")}  # of Engabreen's area
+    assert failed.keys() - by_consequence == expected.keys()
+    assert len(shown(failed["temperature_monthly", "fits_model"])) == 20
+
+
+def test_error_of_another_partition_makes_a_build_fail_until_it_is_made_again(built: Platform) -> None:
+    before = built.tables()["area"]
+    tamper(built, "UPDATE derived.area SET area_km2 = 99999 WHERE glacier_id = 'engabreen'")
+    outcome = built.build("derived/area", Extent(glaciers=("geitlandsjokull",)))
+    assert not outcome.is_good
+    assert outcome.failed == {}
+    assert ("derived/area", "fits_model", "ERROR") in outcome.failed_checks
+
+    assert built.build("derived/area", Extent(glaciers=("engabreen",))).is_good
+    pd.testing.assert_frame_equal(built.tables()["area"], before, check_exact=True)
+
+
+def test_warning_alone_does_not_make_a_build_fail(built: Platform) -> None:
+    tamper(built, "DELETE FROM derived.area WHERE glacier_id = 'engabreen'")
+    outcome = built.build("derived/area", Extent(glaciers=("geitlandsjokull",)))
+    assert outcome.is_good
+    assert ("derived/area", "no_glacier_is_missing", "WARN") in outcome.failed_checks
