@@ -23,29 +23,6 @@ NOTICE = (
 NOTICE_MEMBER = f"{SYNTHETIC}.txt"
 """The member of a zip file that holds the notice."""
 
-REGIONS = {
-    "01": "01_alaska",
-    "02": "02_western_canada_usa",
-    "03": "03_arctic_canada_north",
-    "04": "04_arctic_canada_south",
-    "05": "05_greenland_periphery",
-    "06": "06_iceland",
-    "07": "07_svalbard_jan_mayen",
-    "08": "08_scandinavia",
-    "09": "09_russian_arctic",
-    "10": "10_north_asia",
-    "11": "11_central_europe",
-    "12": "12_caucasus_middle_east",
-    "13": "13_central_asia",
-    "14": "14_south_asia_west",
-    "15": "15_south_asia_east",
-    "16": "16_low_latitudes",
-    "17": "17_southern_andes",
-    "18": "18_new_zealand",
-    "19": "19_subantarctic_antarctic_islands",
-}
-"""RGI first-order regions as the file names of RGI 7.0 spell them."""
-
 # The oldest date a zip member can have: the same bytes whenever the sample is written.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 

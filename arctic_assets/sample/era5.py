@@ -19,9 +19,10 @@ import shapely
 
 from arctic_assets.errors import SettingsError
 from arctic_assets.glaciers import Glacier
-from arctic_assets.sample.common import NOTICE, REGIONS, generator
+from arctic_assets.sample.common import NOTICE, generator
 from arctic_assets.sample.rgi7 import Member, snowline_m
 from arctic_assets.sample.shapes import Floats
+from arctic_assets.sources.rgi7 import REGIONS
 
 FIRST_YEAR = 1979
 """First year of the files; January 1979 makes 1980 the first complete balance year."""

@@ -18,8 +18,9 @@ import numpy as np
 
 from arctic_assets.glaciers import Glacier
 from arctic_assets.provenance import SYNTHETIC
-from arctic_assets.sample.common import NOTICE, REGIONS, generator, write_zip
+from arctic_assets.sample.common import NOTICE, generator, write_zip
 from arctic_assets.sample.era5 import Climate, month_number
+from arctic_assets.sources.rgi7 import REGIONS
 
 RELEASE = "2026-02-10"
 """The release whose layout the zip file has; it ends with balance year 2025."""

@@ -23,8 +23,9 @@ from shapely import Polygon
 
 from arctic_assets.glaciers import Glacier
 from arctic_assets.provenance import SYNTHETIC
-from arctic_assets.sample.common import NOTICE, REGIONS, generator, write_zip
+from arctic_assets.sample.common import NOTICE, generator, write_zip
 from arctic_assets.sample.shapes import Piece, Sketch, ice_caps, placed, valley
+from arctic_assets.sources.rgi7 import REGIONS
 
 if TYPE_CHECKING:
     import geopandas as gpd
