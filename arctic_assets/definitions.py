@@ -12,16 +12,32 @@ from typing import Any
 import dagster as dg
 
 from arctic_assets import glaciers, settings
-from arctic_assets.assets.derived import area, mass_balance, temperature, thickness
+from arctic_assets.assets.derived import area, change, mass_balance, outline, temperature, thickness, velocity
 from arctic_assets.assets.exports import products
-from arctic_assets.assets.raw import era5, farinotti, fog, rgi7
+from arctic_assets.assets.raw import (
+    amce,
+    dem,
+    era5,
+    farinotti,
+    fog,
+    itslive,
+    landsat,
+    literature,
+    millan,
+    revision,
+    rgi7,
+)
 from arctic_assets.assets.wiring import RawStore, WarehouseIOManager
 from arctic_assets.automation import jobs
 from arctic_assets.checks import of_tables
 from arctic_assets.partitions import Partitions
 from arctic_assets.storage.warehouse import Warehouse
 
-ASSET_MODULES = (rgi7, era5, fog, farinotti, area, thickness, temperature, mass_balance, products)
+ASSET_MODULES = (
+    *(rgi7, landsat, revision, era5, fog, amce, literature, farinotti, millan, dem, itslive),
+    *(outline, area, thickness, velocity, temperature, mass_balance, change),
+    products,
+)
 
 
 def build_defs(

@@ -55,3 +55,25 @@ def _links(path: Path, sha256: str) -> pd.DataFrame | None:
     from arctic_assets.sources import rgi7
 
     return rgi7.read_links(path)
+
+
+def bounds_of(
+    archive: Archive, glaciers: Iterable[Glacier]
+) -> tuple[dict[str, tuple[float, float, float, float]], dict[str, str]]:
+    """West, south, east, north of each glacier's reference outline; the reason for each without one."""
+    glaciers = list(glaciers)
+    members, files = members_of(archive, glaciers), outline_files(archive)
+    bounds: dict[str, tuple[float, float, float, float]] = {}
+    reasons: dict[str, str] = {}
+    for glacier in glaciers:
+        own = members[glacier.glacier_id]
+        if isinstance(own, Unresolved):
+            reasons[glacier.glacier_id] = own.reason
+            continue
+        rows = outlines_of(archive, files[glacier.o1region], own.rgi7_ids)
+        if rows.empty:
+            reasons[glacier.glacier_id] = f"{files[glacier.o1region].path} has no outline {own.rgi7_ids[0]}"
+            continue
+        west, south, east, north = (float(v) for v in rows.total_bounds)
+        bounds[glacier.glacier_id] = (west, south, east, north)
+    return bounds, reasons

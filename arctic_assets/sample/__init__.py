@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "2"
+GENERATOR = "3"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"
@@ -38,9 +38,12 @@ One folder per provider, in the provider's own formats and under its own file na
 | folder | what |
 | --- | --- |
 | `rgi7/` | outlines (G) and centrelines (L) per region, zipped shapefiles |
-| `era5/` | monthly 2 m temperature to {through} and invariants, NetCDF |
-| `wgms/` | glacier-wide mass balance, zipped CSV |
-| `farinotti/` | ice thickness per RGI6 glacier, GeoTIFF |
+| `era5/` | monthly 2 m temperature and precipitation to {through}, and invariants, NetCDF |
+| `wgms/` | glacier-wide mass balance and elevation change, annual mass change, zipped CSV |
+| `farinotti/`, `millan/` | ice thickness, GeoTIFF |
+| `itslive/` | annual velocity mosaics, GeoTIFF |
+| `landsat/` | late-summer scenes with their STAC items |
+| `dem/` | elevation tiles |
 
 `truth.json` holds what was put in, and what must therefore come out.
 """
@@ -75,6 +78,10 @@ class GlacierTruth:
         annual_balance_m_we: by balance year; empty where FoG has nothing.
         annual_balance_sigma_m_we: reported uncertainty, or None.
         t2m: by month, for a few months.
+        reconstruction_m_we: annual mass change by balance year, RGI6 outlines weighted by area and share.
+        speed: by year, fields of `itslive.VelocityTruth`; year 0 is the climatology.
+        inventories: by nominal year, fields of `landsat.Inventory`.
+        millan: fields of `millan.ThicknessTruth`.
     """
 
     area_km2: float
@@ -93,6 +100,10 @@ class GlacierTruth:
     annual_balance_m_we: Mapping[int, float]
     annual_balance_sigma_m_we: Mapping[int, float | None]
     t2m: Mapping[str, Temperature]
+    reconstruction_m_we: Mapping[int, float]
+    speed: Mapping[int, Mapping[str, Any]]
+    inventories: Mapping[str, Mapping[str, Any]]
+    millan: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,7 @@ def _stamp(directory: Path) -> dict[str, Any] | None:
 
 def _written(root: Path, registry: Registry, through: str) -> Truth:
     """Write all providers' files below `root`."""
-    from arctic_assets.sample import era5, farinotti, fog, rgi7
+    from arctic_assets.sample import amce, dem, era5, era5_tp, farinotti, fog, itslive, landsat, millan, rgi7
     from arctic_assets.sample.common import NOTICE
 
     (root / "README.md").write_text(_README.format(notice=NOTICE, through=through), encoding="utf-8")
@@ -192,6 +203,12 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
     climate = era5.Climate(glaciers, max(through, f"{fog.LAST_YEAR}-12"))
     temperatures = era5.write(root / "era5", land.members, climate, through)
     balances = fog.write(root / "wgms", glaciers, climate, through)
+    rebuilt = amce.write(root / "wgms", land.former, climate, through)
+    era5_tp.write_precipitation(root / "era5", temperatures, climate, through)
+    second = millan.write(root / "millan", land, registry.ids, ice)
+    dem.write(root / "dem", land, registry.ids)
+    speeds = itslive.write(root / "itslive", land, glaciers)
+    scenes = landsat.write(root / "landsat", land, glaciers)
 
     months = _truth_months(through)
     truths = {}
@@ -221,8 +238,24 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
             annual_balance_m_we={year: value for year, (value, _) in balance.items()},
             annual_balance_sigma_m_we={year: sigma for year, (_, sigma) in balance.items()},
             t2m={month: Temperature(value, error) for month, (value, error) in t2m.items()},
+            reconstruction_m_we=_area_weighted(weights, land.former, rebuilt),
+            speed={year: asdict(found) for year, found in speeds.get(glacier.glacier_id, {}).items()},
+            inventories={
+                key: {**asdict(found), "image_date": found.image_date.isoformat()}
+                for key, found in scenes.get(glacier.glacier_id, {}).items()
+            },
+            millan=asdict(millan.truth(weights, second)),
         )
     return Truth(through, tuple(era5.preliminary_months(through)), truths)
+
+
+def _area_weighted(
+    weights: Mapping[str, float], former: Mapping[str, Any], rebuilt: Mapping[str, Mapping[int, tuple[float, float]]]
+) -> dict[int, float]:
+    areas = {rgi6_id: share * former[rgi6_id].area_km2 for rgi6_id, share in weights.items()}
+    years = sorted({year for rgi6_id in areas for year in rebuilt.get(rgi6_id, {})})
+    total = sum(areas.values())
+    return {year: sum(area * rebuilt[i][year][0] for i, area in areas.items()) / total for year in years}
 
 
 def _truth_months(through: str) -> list[str]:
@@ -273,6 +306,6 @@ def _glacier_truth(values: Mapping[str, Any]) -> GlacierTruth:
     found = {field.name: values[field.name] for field in fields(GlacierTruth)}
     found["rgi7_ids"] = tuple(found["rgi7_ids"])
     found["t2m"] = {month: Temperature(**value) for month, value in found["t2m"].items()}
-    for name in ("annual_balance_m_we", "annual_balance_sigma_m_we"):
+    for name in ("annual_balance_m_we", "annual_balance_sigma_m_we", "reconstruction_m_we", "speed"):
         found[name] = {int(year): value for year, value in found[name].items()}
     return GlacierTruth(**found)

@@ -85,7 +85,7 @@ class Climate:
     def _nearness(self, lat: Floats, lon: Floats) -> Floats:
         """1 at a glacier, falling off over its spread; shape (glaciers, points)."""
         north = lat[None] - self.latitude[:, None]
-        east = _wrapped(lon[None] - self.longitude[:, None]) * np.cos(np.radians(self.latitude))[:, None]
+        east = wrapped(lon[None] - self.longitude[:, None]) * np.cos(np.radians(self.latitude))[:, None]
         return np.exp(-(north**2 + east**2) / (2 * self.spread[:, None] ** 2))
 
     def land(self, lat: Floats, lon: Floats) -> Floats:
@@ -120,8 +120,8 @@ class Climate:
         number = np.arange(start, stop)
         month = number % 12
         # Warm seas: the North Atlantic and the Gulf of Alaska.
-        atlantic = np.exp(-((_wrapped(lon - 5) / 45) ** 2) / 2)
-        pacific = 0.65 * np.exp(-(((lat - 58) / 5) ** 2) - (_wrapped(lon + 140) / 25) ** 2)
+        atlantic = np.exp(-((wrapped(lon - 5) / 45) ** 2) / 2)
+        pacific = 0.65 * np.exp(-(((lat - 58) / 5) ** 2) - (wrapped(lon + 140) / 25) ** 2)
         warm = np.minimum(1.0, atlantic + pacific)
         mean = 33.5 - 0.62 * lat + 12.5 * warm + _LAPSE_K_PER_M * self.orography(lat, lon)
         swing = 17.5 - 9.0 * warm + np.clip((lat - 70) / 10, 0, 1)
@@ -129,7 +129,7 @@ class Climate:
         winter = 0.5 - 0.5 * season
         trend = _WARMING_K_PER_YEAR * (number / 12 - 1980) * (0.7 + 0.6 * winter)
         patterns = np.cos(
-            self.phases[:, None] + self.waves[:, :1] * lat[None] + 0.4 * self.waves[:, 1:] * _wrapped(lon[None])
+            self.phases[:, None] + self.waves[:, :1] * lat[None] + 0.4 * self.waves[:, 1:] * wrapped(lon[None])
         )
         weather = (0.9 + 1.4 * winter)[:, None] * np.einsum(
             "tj,jn->tn", self.noise[start - 12 * _EPOCH_YEAR : stop - 12 * _EPOCH_YEAR], patterns
@@ -187,14 +187,8 @@ def write(folder: Path, members: Sequence[Member], climate: Climate, through: st
         outlines = [member.piece.polygon for member in members if member.glacier_id and member.region == region]
         lat, lon = _grid(outlines)
         fields[region] = field = _field(climate, lat, lon, through)
-        first, last = 12 * FIRST_YEAR, month_number(through)
-        complete = (last + 1) // 12 * 12 - 1
-        year = complete // 12
-        name = REGIONS[region]
-        _write_months(folder / f"era5_monthly_t2m_{FIRST_YEAR}-{year}_{name}.nc", field, first, complete, through)
-        if last > complete:
-            _write_months(folder / f"era5_monthly_t2m_{year + 1}_{name}.nc", field, complete + 1, last, through)
-        _write_invariants(folder / f"era5_invariant_{name}.nc", climate, lat, lon)
+        write_years(folder, REGIONS[region], field, "t2m", grib_attributes(field), field.t2m, through)
+        _write_invariants(folder / f"era5_invariant_{REGIONS[region]}.nc", climate, lat, lon)
     return fields
 
 
@@ -242,7 +236,7 @@ def _scattered(member: Member, count: int) -> Floats:
     return found[:count]
 
 
-def _wrapped(degrees: Floats) -> Floats:
+def wrapped(degrees: Floats) -> Floats:
     """Difference of longitudes in -180..180."""
     return (degrees + 180.0) % 360.0 - 180.0
 
@@ -262,14 +256,40 @@ def _field(climate: Climate, lat: Floats, lon: Floats, through: str) -> Field:
     return Field(lat, lon, steps.astype(np.float32).reshape(-1, len(lat), len(lon)))
 
 
-def _write_months(path: Path, field: Field, first: int, last: int, through: str) -> None:
+def write_years(
+    folder: Path, region: str, field: Field, name: str, attributes: Mapping[str, Any], values: np.ndarray, through: str
+) -> None:
+    """A file of all complete years, and one of the months after them.
+
+    Args:
+        folder: the provider's folder of the mirror.
+        region: RGI's long code, for the file names.
+        field: gives the grid.
+        name: variable, `t2m` or `tp`.
+        attributes: of the variable.
+        values: shape (months, latitude, longitude), from January of `FIRST_YEAR`.
+        through: last month of the sample.
+    """
+    first, last = 12 * FIRST_YEAR, month_number(through)
+    complete = (last + 1) // 12 * 12 - 1
+    year = complete // 12
+    whole, rest = values[: complete + 1 - first], values[complete + 1 - first : last + 1 - first]
+    path = folder / f"era5_monthly_{name}_{FIRST_YEAR}-{year}_{region}.nc"
+    _write_months(path, field, name, attributes, whole, first, through)
+    if last > complete:
+        path = folder / f"era5_monthly_{name}_{year + 1}_{region}.nc"
+        _write_months(path, field, name, attributes, rest, complete + 1, through)
+
+
+def _write_months(
+    path: Path, field: Field, name: str, attributes: Mapping[str, Any], values: np.ndarray, first: int, through: str
+) -> None:
     """One file in the layout that cfgrib gives since 2024; for a single month `expver` is a scalar, as there."""
     from netCDF4 import Dataset
 
-    numbers = np.arange(first, last + 1)
+    numbers = np.arange(first, first + len(values))
     preliminary = set(preliminary_months(through))
     versions = ["0005" if month_name(int(n)) in preliminary else "0001" for n in numbers]
-    values = field.t2m[first - 12 * FIRST_YEAR : last + 1 - 12 * FIRST_YEAR]
     with Dataset(path, "w", format="NETCDF4") as nc:
         nc.setncatts(
             {
@@ -282,8 +302,8 @@ def _write_months(path: Path, field: Field, first: int, last: int, through: str)
             }
         )
         shape = {"valid_time": len(numbers), "latitude": len(field.latitude), "longitude": len(field.longitude)}
-        for name, size in shape.items():
-            nc.createDimension(name, size)
+        for axis, size in shape.items():
+            nc.createDimension(axis, size)
         number = nc.createVariable("number", "i8", ())
         number.setncatts({"long_name": "ensemble member numerical id", "units": "1", "standard_name": "realization"})
         number[...] = 0
@@ -303,12 +323,12 @@ def _write_months(path: Path, field: Field, first: int, last: int, through: str)
         single = len(numbers) == 1
         expver = nc.createVariable("expver", str, () if single else ("valid_time",))
         expver[...] = versions[0] if single else np.array(versions, dtype=object)
-        t2m = nc.createVariable(
-            "t2m", "f4", tuple(shape), zlib=True, complevel=1, shuffle=True, chunksizes=tuple(shape.values()),
+        data = nc.createVariable(
+            name, "f4", tuple(shape), zlib=True, complevel=1, shuffle=True, chunksizes=tuple(shape.values()),
             fill_value=np.float32(np.nan),
         )  # fmt: skip
-        t2m.setncatts(_grib_attributes(field))
-        t2m[:] = values
+        data.setncatts(attributes)
+        data[:] = values
 
 
 _SYNTHETIC_ATTRIBUTES = {
@@ -318,7 +338,7 @@ _SYNTHETIC_ATTRIBUTES = {
 }
 
 
-def _grib_attributes(field: Field) -> Mapping[str, Any]:
+def grib_attributes(field: Field) -> Mapping[str, Any]:
     """What cfgrib says of a field."""
     ny, nx = len(field.latitude), len(field.longitude)
     return {

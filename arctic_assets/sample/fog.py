@@ -18,6 +18,7 @@ import numpy as np
 
 from arctic_assets.glaciers import Glacier
 from arctic_assets.provenance import SYNTHETIC
+from arctic_assets.sample import fog_change
 from arctic_assets.sample.common import NOTICE, generator, write_zip
 from arctic_assets.sample.era5 import Climate, month_number
 from arctic_assets.sources.rgi7 import REGIONS
@@ -160,6 +161,8 @@ _TABLES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+_TABLES["change"] = fog_change.COLUMNS
+
 Cells = dict[str, object]
 Balances = dict[int, tuple[float, float | None]]
 
@@ -204,8 +207,12 @@ def write(folder: Path, glaciers: Sequence[Glacier], climate: Climate, through: 
                 rows = _balances(_row(glacier), series, climate, last)
                 known[glacier.glacier_id] = {b.year: (b.annual, b.sigma) for b in rows}
     tables: dict[str, list[Cells]] = {name: [] for name in _TABLES}
-    for _, (row, series) in sorted(entries.items()):
+    areas = {g.wgms_id: g.area_km2 for g in glaciers}
+    for number, (row, series) in sorted(entries.items()):
         tables["glacier"].append(_glacier_cells(row))
+        area_km2 = (series.area_km2 if series else None) or areas.get(number) or 1.0
+        faults = number == min(entries)
+        tables["change"] += fog_change.cells(row.id, row.name, row.country, area_km2, with_faults=faults)
         if series:
             area_m2 = round((series.area_km2 or 1.0) * 1e6)
             rows = _balances(row, series, climate, last)

@@ -344,6 +344,25 @@ def land_fraction(weights: Weights, lsm: ArrayLike | None) -> NDArray[np.float64
     return np.clip(zonal_mean(weights, mask[None])[:, 0], 0.0, 1.0)
 
 
+LEAST_LAND = 0.2
+"""Land fraction under an outline from which on a mean over land says something."""
+
+
+def over_land(weights: Weights, lsm: ArrayLike) -> Weights:
+    """Weights times the land fraction of each cell: the mean over land only.
+
+    Args:
+        weights: of outlines with some land under them (`land_fraction` at least `LEAST_LAND`).
+        lsm: land fraction, shape (n_lat, n_lon), 0 to 1.
+    """
+    from scipy.sparse import csr_array
+
+    land = np.clip(np.asarray(lsm, dtype=np.float64).ravel(), 0.0, 1.0)
+    overlap = weights.overlap_km2
+    scaled = csr_array((overlap.data * land[overlap.indices], overlap.indices, overlap.indptr), shape=overlap.shape)
+    return Weights(scaled, weights.covered_fraction, weights.shape)
+
+
 def kelvin_to_celsius(t_k: ArrayLike) -> NDArray[np.float64]:
     """Temperature in °C, double precision, from K; NaN stays NaN.
 

@@ -69,8 +69,15 @@ class Unchanged:
 class Origin(Protocol):
     """Where files come from: a directory, a web server that holds a mirror, or the live providers."""
 
-    name: str
-    is_live: bool
+    @property
+    def name(self) -> str:
+        """Directory or address, for messages."""
+        ...
+
+    @property
+    def is_live(self) -> bool:
+        """Whether these are the providers themselves."""
+        ...
 
     def names(self, provider: str, folder: str = "") -> list[str]:
         """Sorted names of the files in a provider's folder of a mirror; empty when it has none.

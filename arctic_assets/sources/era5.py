@@ -85,8 +85,9 @@ PRODUCT = Product(
 )
 
 _CELL = 0.25
-_T2M, _INVARIANTS = ("2m_temperature",), ("geopotential", "land_sea_mask")
-_SHORT_NAMES = {"2m_temperature": "t2m", "geopotential": "z", "land_sea_mask": "lsm"}
+_MONTHLY = ("2m_temperature", "total_precipitation")  # of different step types: CDS delivers them in files of their own
+_INVARIANTS = ("geopotential", "land_sea_mask")
+_SHORT_NAMES = {"2m_temperature": "t2m", "total_precipitation": "tp", "geopotential": "z", "land_sea_mask": "lsm"}
 #: Any final month will do.
 _INVARIANT_MONTH = "2020-01"
 
@@ -133,8 +134,9 @@ def remotes(
     index = Index([found for found in held if not found.is_synthetic])  # the sample's files are no reason not to ask
     wanted: list[Remote | Missing] = []
     for group, box in boxes.items():
-        lacking = sorted(set(months) - index.final(box))
-        wanted += [_asked(group, box, _T2M, rectangle) for rectangle in _rectangles(lacking)]
+        for name in _MONTHLY:
+            lacking = sorted(set(months) - index.final(box, _SHORT_NAMES[name]))
+            wanted += [_asked(group, box, (name,), rectangle) for rectangle in _rectangles(lacking)]
         if index.invariants((box.west, box.south, box.east, box.north)) is None:
             wanted.append(_asked(group, box, _INVARIANTS, [_INVARIANT_MONTH]))
     return wanted

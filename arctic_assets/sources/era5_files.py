@@ -43,9 +43,11 @@ INVARIANTS = ("z", "lsm")
 #: Units as the files spell them, lowest and highest value that can be. The mask leaves 0..1 by its packing.
 _VARIABLES: dict[str, tuple[tuple[str, ...], float, float]] = {
     "t2m": (("K", "kelvin"), 150.0, 350.0),
+    "tp": (("m", "m day**-1"), -1e-5, 0.3),
     "z": (("m**2 s**-2", "m2 s-2"), -5e3, 7e4),
     "lsm": (("(0 - 1)", "1"), -0.01, 1.01),
 }
+_MONTHLY = {"t2m", "tp"}
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _CLASSIC = (b"CDF\x01", b"CDF\x02")
 _EXPVER: dict[int, Status] = {1: "final", 5: "preliminary"}
@@ -179,7 +181,7 @@ def open_object(path: Path) -> xr.Dataset:
     """Read a file of any layout into memory and close it.
 
     Returns:
-        Those of `t2m` (K; month, latitude, longitude), `z` (m² s-2; latitude, longitude) and `lsm` (0..1; latitude,
+        Those of `t2m` (K) and `tp` (m per day; both month, latitude, longitude), `z` (m² s-2; latitude, longitude) and `lsm` (0..1; latitude,
         longitude) that the file has. Coordinates: `month` ('YYYY-MM', ascending), `status` of each month ('final',
         'preliminary'), `latitude` as in the file, `longitude` ascending without a break from a first value in
         [-180, 180). Attribute `is_synthetic`.
@@ -215,10 +217,18 @@ def open_object(path: Path) -> xr.Dataset:
             got=f"{len(grids)} grids",
             todo="ask for one area in each request",
         )
-    if "t2m" in fields:
-        t2m = xr.concat(fields["t2m"], "month", join="override", coords="minimal", compat="override").sortby("month")
-        _check_distinct([str(m) for m in t2m["month"].values], path)
-        fields["t2m"] = [t2m]
+    for name in _MONTHLY & fields.keys():
+        whole = xr.concat(fields[name], "month", join="override", coords="minimal", compat="override").sortby("month")
+        _check_distinct([str(m) for m in whole["month"].values], path)
+        fields[name] = [whole]
+    if len({tuple(fields[name][0]["month"].values) for name in _MONTHLY & fields.keys()}) > 1:
+        raise SourceError(
+            "temperature and precipitation of the file are of different months",
+            where=path,
+            expected="the same months in both",
+            got="months that differ",
+            todo="ask for each variable in a request of its own",
+        )
     return xr.Dataset({name: found[0] for name, found in fields.items()}, attrs={"is_synthetic": is_synthetic})
 
 

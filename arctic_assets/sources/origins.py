@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -191,3 +193,28 @@ class _Links(HTMLParser):
 
 def _is_data(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(_PROVENANCE)
+
+
+@dataclass
+class WindowOrigin:
+    """An origin that brings windows: as the origin behind it, but for `fetch`.
+
+    Attributes:
+        behind: where the whole rasters are.
+        deliver: cuts a window; takes the origin behind, and the arguments of `fetch`.
+    """
+
+    behind: Origin
+    deliver: Callable[[Origin, Remote, Path, SourceObject | None], Delivery | Unchanged | Missing]
+
+    def __post_init__(self) -> None:
+        self.name = self.behind.name
+        self.is_live = self.behind.is_live
+
+    def names(self, provider: str, folder: str = "") -> list[str]:
+        """As the origin behind."""
+        return self.behind.names(provider, folder)
+
+    def fetch(self, remote: Remote, target: Path, known: SourceObject | None) -> Delivery | Unchanged | Missing:
+        """Bring the window, or the whole file where no window is asked for."""
+        return self.deliver(self.behind, remote, target, known)

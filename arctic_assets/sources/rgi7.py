@@ -214,6 +214,27 @@ def read_outlines(path: Path, rgi_ids: Collection[str]) -> gpd.GeoDataFrame:
     return _read(path, "G", "rgi_id", rgi_ids)
 
 
+def read_neighbours(
+    path: Path, bounds: tuple[float, float, float, float], without: Collection[str]
+) -> gpd.GeoDataFrame:
+    """The outlines of other glaciers near one.
+
+    Args:
+        path: zip of product G.
+        bounds: west, south, east, north, degrees.
+        without: RGI 7 ids of the glacier's own members.
+
+    Returns:
+        `rgi_id` and geometry (EPSG:4326) of the outlines whose boxes meet the bounds.
+    """
+    import pyogrio
+
+    with open_zip(path) as archive:
+        member, _ = _shapefile(archive, path)
+    frame: gpd.GeoDataFrame = pyogrio.read_dataframe(_layer(path, member), columns=["rgi_id"], bbox=bounds)
+    return frame[~frame["rgi_id"].isin(set(without))].reset_index(drop=True)
+
+
 def read_centrelines(path: Path, rgi_ids: Collection[str]) -> gpd.GeoDataFrame:
     """The centrelines of some glaciers, several segments each (`is_main` marks the longest line of a glacier).
 

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from arctic_assets.errors import ArchiveError, ArcticAssetsError, SourceError
-from arctic_assets.provenance import Delivery, Product, SourceObject, Verified
+from arctic_assets.provenance import SYNTHETIC, Delivery, Product, SourceObject, Verified
 
 SIDECAR = ".source.json"
 _KIND = ".kind"
@@ -61,6 +61,12 @@ class Archive:
             if sidecar.with_name(sidecar.name.removesuffix(SIDECAR)).is_file()
         ]
         return sorted(found, key=lambda o: o.path)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it holds the SYNTHETIC sample."""
+        marker = self.root / _KIND
+        return marker.exists() and marker.read_text() == SYNTHETIC
 
     def all_objects(self) -> list[SourceObject]:
         """All current objects."""
@@ -175,7 +181,7 @@ class Archive:
 
     def _one_kind(self, is_synthetic: bool, url: str) -> None:
         """Real and SYNTHETIC files never share an archive: nothing could fall back to the sample unnoticed."""
-        kind = "SYNTHETIC" if is_synthetic else "real"
+        kind = SYNTHETIC if is_synthetic else "real"
         marker = self.root / _KIND
         with FileLock(self.root / ".locks" / "kind"):  # of files that come first at the same time, one decides
             if not marker.exists():

@@ -6,25 +6,35 @@ Add a column here and it appears in the warehouse, the checks, the UI, the workb
 from __future__ import annotations
 
 from arctic_assets.tables.area import Area, Outline
+from arctic_assets.tables.area_change import AreaChange
+from arctic_assets.tables.balance_period import BalancePeriod
 from arctic_assets.tables.base import Column, Failure, Table, column, soft_violations, violations
 from arctic_assets.tables.mass_balance import MassBalance
 from arctic_assets.tables.provenance import Gap, SourceObject
 from arctic_assets.tables.temperature import TemperatureAnnual, TemperatureMonthly
 from arctic_assets.tables.thickness import Thickness, Volume
+from arctic_assets.tables.trend import Trend
+from arctic_assets.tables.velocity import Velocity
 
 TABLES: tuple[type[Table], ...] = (
     Outline,
     Area,
+    AreaChange,
     Thickness,
     Volume,
+    Velocity,
     MassBalance,
+    BalancePeriod,
     TemperatureMonthly,
     TemperatureAnnual,
+    Trend,
 )
 
 __all__ = [
     "TABLES",
     "Area",
+    "AreaChange",
+    "BalancePeriod",
     "Column",
     "Failure",
     "Gap",
@@ -35,6 +45,8 @@ __all__ = [
     "TemperatureAnnual",
     "TemperatureMonthly",
     "Thickness",
+    "Trend",
+    "Velocity",
     "Volume",
     "column",
     "soft_violations",

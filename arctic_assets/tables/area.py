@@ -41,6 +41,25 @@ class Outline(Table):
     image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)
     method: str = column("How the outline was made")
     scene_ids: list[str] = column("Satellite scenes the outline was drawn on")
+    flags: list[str] = column(
+        "What to know of the mapping: debris_from_rgi7, gaps_filled, assumed_as_rgi7, slc_off, nominal_date"
+    )
+    share_unclassified: float | None = column(
+        "Share of the reference outline that no scene shows",
+        unit="1",
+        nullable=True,
+        hard=(0, 1),
+        warn=(None, 0.2),
+        uncertainty="exact counting of cells",
+    )
+    debris_km2: float | None = column(
+        "Debris-covered ice taken from the reference",
+        unit="km2",
+        nullable=True,
+        hard=(0, 25000),
+        uncertainty="not known",
+    )
+    thresholds: str | None = column("Thresholds of the mapping", nullable=True)
     revision: int = column("0 as made by the platform; higher numbers are edits by a person", hard=(0, None))
     editor: str | None = column("Who edited the outline", nullable=True)
     reason: str | None = column("Why it was edited", nullable=True)

@@ -66,6 +66,15 @@ class MassBalance(Table):
     )
     period_start: dt.date | None = column("First day of the balance year, where reported", nullable=True)
     period_end: dt.date | None = column("Last day of the balance year, where reported", nullable=True)
+    model_id: str | None = column("Model and its version, where origin is model", nullable=True)
+    skill_score: float | None = column(
+        "Leave-one-out skill of the model: 1 minus its squared error over that of the mean of the other years",
+        unit="1",
+        nullable=True,
+        hard=(0, 1),
+        uncertainty="a skill itself",
+    )
+    extrapolated: bool = column("True for modelled years outside the span of the observations the model was fitted to")
     scope: str = column(
         "What was measured: the glacier itself, or the ice cap it belongs to", isin=("own", "parent_ice_cap")
     )

@@ -25,6 +25,13 @@ class TemperatureMonthly(Table):
     t2m_c: float = column(
         "2 m air temperature, mean over the outline", unit="degC", hard=(-50, 20), uncertainty=_NO_SIGMA
     )
+    t2m_land_c: float | None = column(
+        "Mean weighted by the land fraction of each cell too; missing where the cells are nearly all sea",
+        unit="degC",
+        nullable=True,
+        hard=(-50, 20),
+        uncertainty=_NO_SIGMA,
+    )
     t2m_adjusted_c: float | None = column(
         "t2m_c moved from the ERA5 orography to the glacier's mean elevation by lapse_rate_k_per_km",
         unit="degC",

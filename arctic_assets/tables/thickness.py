@@ -7,7 +7,9 @@ from typing import ClassVar
 from arctic_assets.tables.base import Table, column
 
 _GLACIER = "Glacier: id in the registry"
-_PRODUCT = "Thickness product: farinotti2019 is the consensus estimate"
+_PRODUCT = (
+    "farinotti2019: consensus estimate; millan2022; mean of both; sia_check: shallow-ice inversion, independent of them"
+)
 PRODUCTS = ("farinotti2019", "millan2022", "mean", "sia_check")
 
 
@@ -67,7 +69,32 @@ class Thickness(Table):
     )
     density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920))
     rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
-    sigma_kind: str = column("What thickness_sigma_m is", isin=("record_bands", "product", "spread"))
+    sigma_kind: str = column(
+        "What thickness_sigma_m is: the record's bands, the product's own error, the larger of both products' error and "
+        "half their difference, or the first-order error of the inversion",
+        isin=("record_bands", "product", "spread", "first_order"),
+    )
+    n_products: int = column("Number of products in the row", unit="1", hard=(1, 2))
+    spread_m: float | None = column(
+        "Mean absolute difference of the two products where both have ice",
+        unit="m",
+        nullable=True,
+        hard=(0, 1700),
+        uncertainty="a spread itself",
+    )
+    thickness_sigma_low_m: float | None = column(
+        "thickness_sigma_m if the errors of both products were independent", unit="m", nullable=True, hard=(0, None)
+    )
+    thickness_sigma_high_m: float | None = column(
+        "thickness_sigma_m if they were the same", unit="m", nullable=True, hard=(0, None)
+    )
+    record_relative_sigma: float = column(
+        "Relative error of the record for this thickness: 0.30 above 100 m (0.25 to 0.35), else 0.50",
+        unit="1",
+        hard=(0, 1),
+        uncertainty="a band itself",
+    )
+    record_is_lower_bound: bool = column("True up to 100 m, where the record says more than 50 per cent")
 
 
 class Volume(Table):

@@ -1,16 +1,12 @@
-"""derived/outline and derived/area."""
+"""derived/area."""
 
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from arctic_assets.assets.members import members_of, outline_files, outlines_of
-from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
-from arctic_assets.glaciers import Registry
+from arctic_assets.assets.wiring import Made, gap_reasons, table_asset
 from arctic_assets.partitions import Partitions, scope
-from arctic_assets.science.links import Unresolved
-from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Area, Outline
 
@@ -19,24 +15,7 @@ HALF_PIXEL_M = 15.0
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """The assets."""
-
-    @table_asset(Outline, partitions, deps=["raw/rgi7"], code_version="1", kinds={"geopandas"})
-    def outline(context: dg.AssetExecutionContext, store: RawStore) -> Made:
-        """The outlines everything else is measured on. The inventory `rgi7` is the union of the glacier's RGI 7
-        members, dated by their `src_date`; shared divides between members vanish. Inventories of other years are
-        drawn on Landsat scenes, which this version does not fetch yet: they are gaps.
-        """
-        wanted = scope(context.partition_keys)
-        reference = sorted(wanted.loc[wanted["inventory"] == "rgi7", "glacier_id"])
-        rows, reasons = _reference_outlines(store.archive, partitions.registry, reference)
-        gaps = {}
-        for row in wanted.itertuples():
-            if row.inventory != "rgi7":
-                gaps[str(row.partition)] = f"no Landsat outline of {row.inventory}: Landsat is not a source yet"
-            elif row.glacier_id in reasons:
-                gaps[str(row.partition)] = reasons[str(row.glacier_id)]
-        return Made(pd.DataFrame(rows) if rows else Outline.no_rows(), gaps)
+    """The asset."""
 
     @table_asset(Area, partitions, deps=["derived/outline"], code_version="1", kinds={"shapely"})
     def area(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
@@ -56,64 +35,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         }
         return Made(pd.DataFrame(rows) if rows else Area.no_rows(), gaps)
 
-    return [outline, area]
-
-
-def _reference_outlines(
-    archive: Archive, registry: Registry, glacier_ids: list[str]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of the RGI7 reference, and the reason for each glacier that has none. Opens each region once."""
-    import shapely
-
-    from arctic_assets.science import geometry
-
-    glaciers = [registry[key] for key in glacier_ids]
-    files = outline_files(archive)
-    members = members_of(archive, glaciers)
-    rows: list[dict[str, Any]] = []
-    reasons: dict[str, str] = {}
-    for region in sorted({g.o1region for g in glaciers}):
-        here = {g.glacier_id: members[g.glacier_id] for g in glaciers if g.o1region == region}
-        reasons |= {key: m.reason for key, m in here.items() if isinstance(m, Unresolved)}
-        resolved = {key: m for key, m in here.items() if not isinstance(m, Unresolved)}
-        if not resolved:
-            continue
-        held = files[region]
-        found = outlines_of(archive, held, {i for m in resolved.values() for i in m.rgi7_ids}).set_index("rgi_id")
-        for key, m in resolved.items():
-            lacking = [i for i in m.rgi7_ids if i not in found.index]
-            if lacking:
-                more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-                reasons[key] = f"{held.path} has no outline {lacking[0]}{more}"
-                continue
-            own = found.loc[list(m.rgi7_ids)]
-            for rgi_id, geom in own.geometry.items():
-                geometry.check_outline(geom, f"{held.source_id}, {rgi_id}")
-            areas = own["area_km2"]
-            zmean = own["zmean_m"] if "zmean_m" in own else pd.Series(float("nan"), index=own.index)
-            zmean = zmean.fillna(own["zmed_m"]) if "zmed_m" in own else zmean
-            dates = own["src_date"].dropna()
-            rows.append(
-                {
-                    "glacier_id": key,
-                    "inventory": "rgi7",
-                    "geometry": shapely.to_wkb(geometry.dissolve(list(own.geometry))),
-                    "n_members": len(own),
-                    "member_ids": list(m.rgi7_ids),
-                    "member_area_km2": float(areas.sum()),
-                    "rgi6_ids": list(m.rgi6),
-                    "rgi6_weights": list(m.rgi6.values()),
-                    "zmean_m": float((zmean * areas).sum() / areas.sum()) if zmean.notna().all() else None,
-                    "image_date": dates.sort_values().iloc[len(dates) // 2] if len(dates) else None,
-                    "method": "RGI 7.0" + (f"; {m.note}" if m.note else ""),
-                    "scene_ids": [],
-                    "revision": 0,
-                    "link_overlap": m.link_overlap,
-                    "source_ids": [held.source_id],
-                    "is_synthetic": held.is_synthetic,
-                }
-            )
-    return rows, reasons
+    return [area]
 
 
 def _measured(outline: dict[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,28 @@
-"""derived/mass_balance."""
+"""derived/mass_balance and derived/balance_period."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from arctic_assets import literature
+from arctic_assets.assets.members import outline_files
+from arctic_assets.assets.raw.literature import table_object
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
+from arctic_assets.assets.zonal import Wanted, ZonalReader
 from arctic_assets.partitions import Partitions, scope
 from arctic_assets.provenance import SourceObject
+from arctic_assets.science import balance_model, balance_period, preferred
 from arctic_assets.science import mass_balance as science
-from arctic_assets.sources import fog
+from arctic_assets.sources import amce, fog, fog_change
+from arctic_assets.sources.base import Missing
+from arctic_assets.sources.rgi7_hypsometry import read_hypsometry
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
-from arctic_assets.tables import MassBalance
+from arctic_assets.tables import Area, BalancePeriod, MassBalance, Outline, TemperatureMonthly
 
 
 class MassBalanceConfig(dg.Config):
@@ -28,50 +39,240 @@ class MassBalanceConfig(dg.Config):
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """The asset."""
+    """The assets."""
+    registry = partitions.registry
 
-    @table_asset(MassBalance, partitions, deps=["raw/fog"], code_version="1", kinds={"pandas"})
+    @table_asset(
+        MassBalance,
+        partitions,
+        deps=[
+            "raw/fog",
+            "raw/amce",
+            _of_glacier("raw/rgi7"),
+            dg.AssetDep(
+                ["derived", "outline"],
+                partition_mapping=dg.MultiPartitionMapping(
+                    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
+                ),
+            ),
+            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=ALL_MONTHS_OF_GLACIER),
+        ],
+        code_version="2",
+        kinds={"pandas"},
+    )
     def mass_balance(
         context: dg.AssetExecutionContext, config: MassBalanceConfig, store: RawStore, warehouse: Warehouse
     ) -> Made:
-        """Observed balance of each balance year from the newest archived FoG release, in m w.e., with winter and
-        summer balance where given. `reference_area_km2` is the area the balance refers to; `scope` says when it is
-        that of the parent ice cap. An uncertainty that is not reported is assumed, and `sigma_origin` says so.
+        """Balance of each balance year in m w.e., one row per origin: *observed* (WGMS FoG, with winter and summer
+        balance where given), *reconstruction* (WGMS annual mass change, area-weighted over the glacier's RGI 6
+        members) and *model* (temperature-index model on ERA5, fitted to the glacier's own observations, published
+        only where it beats their mean in leave-one-out; years outside their span are flagged). An observation is
+        never overwritten: `preferred` marks the origin that the series takes in each year. `reference_area_km2` is
+        the area a balance refers to; `scope` says when it is that of the parent ice cap.
         """
         wanted = scope(context.partition_keys)
-        release = newest_release(store.archive)
-        if release is None:
-            reason = gap_reasons(warehouse, "raw/fog").get("", "raw/fog is not materialised")
-            return Made(MassBalance.no_rows(), dict.fromkeys(wanted["partition"], f"no FoG release: {reason}"))
-        asked = wanted.assign(
-            wgms_id=[partitions.registry[g].wgms_id for g in wanted["glacier_id"]],
-            scope=[partitions.registry[g].wgms_scope or "own" for g in wanted["glacier_id"]],
-        )
-        ids = {int(i) for i in asked["wgms_id"].dropna()}
-        balances = fog.read_balances(store.archive.file(release), ids).dropna(subset="annual_balance_m_we")
-        balances = science.fill_sigma(balances, config.assumed_sigma_m_we)
-        rows = asked.merge(balances.drop(columns="time_system"), on=["wgms_id", "year"])
-        have = set(rows["partition"])
+        glaciers = list(dict.fromkeys(wanted["glacier_id"]))
+        outlines = warehouse.rows(Outline).query("inventory == 'rgi7'").set_index("glacier_id")
+        areas = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")["area_km2"]
+        observed, release = _observed(partitions, store.archive, config.assumed_sigma_m_we)
+        rebuilt, mass_change = _reconstruction(store.archive, outlines, areas.to_dict())
+        # All glaciers, whichever are asked for: those with long series give the others their precipitation factor.
+        modelled, models = _modelled(partitions, store, warehouse, outlines, observed)
+        whole = pd.concat([observed, rebuilt, modelled], ignore_index=True)
+        whole["extrapolated"] = whole["extrapolated"].eq(True)
+        frame = whole.merge(wanted, on=["glacier_id", "year"])
+        frame = preferred.set_preferred(frame).drop(columns="partition")
+        have = set(zip(frame["glacier_id"], frame["year"], strict=True))
+        no_release = "" if release else gap_reasons(warehouse, "raw/fog").get("", "raw/fog is not materialised")
         gaps = {
-            str(w.partition): f"{w.glacier_id} has no WGMS id in the registry"
-            if pd.isna(w.wgms_id)
-            else f"FoG {release.version} has no annual balance of WGMS id {int(w.wgms_id)} in {w.year}"
-            for w in asked.itertuples()
-            if w.partition not in have
+            str(w.partition): "; ".join(
+                (
+                    _unobserved(registry[w.glacier_id].wgms_id, w.year, release, no_release),
+                    f"no reconstruction ({mass_change})" if isinstance(mass_change, str) else "no reconstruction",
+                    models.get(w.glacier_id, "no model"),
+                )
+            )
+            for w in wanted.itertuples()
+            if (w.glacier_id, w.year) not in have
         }
-        frame = rows.drop(columns=["partition", "wgms_id"]).assign(
+        counts = frame["origin"].value_counts()
+        return Made(frame, gaps, {**{str(k): int(n) for k, n in counts.items()}, "glaciers asked": len(glaciers)})
+
+    @table_asset(
+        BalancePeriod,
+        partitions,
+        deps=["raw/fog", "raw/literature", "derived/area"],
+        code_version="1",
+        kinds={"pandas"},
+    )
+    def balance_period_rows(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
+        """Balances over periods of years, as the periods they are: geodetic (elevation changes of FoG, density
+        850 +/- 60 kg m-3) and from the literature (verified rows only), in m w.e. and in Gt a year with the area
+        they refer to. They are never spread over their years.
+        """
+        keys = list(context.partition_keys)
+        areas = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")["area_km2"].to_dict()
+        parts, left_out = [], []
+        release = newest_release(store.archive, fog)
+        own = {g.wgms_id: g.glacier_id for g in registry.glaciers if g.wgms_id and g.wgms_scope != "parent_ice_cap"}
+        if release is None:
+            left_out.append("no FoG release")
+        else:
+            changes = fog_change.read_changes(store.archive.file(release), list(own))
+            if isinstance(changes, Missing):
+                left_out.append(changes.reason)
+            else:
+                left_out += changes.left_out
+                found = changes.frame.assign(glacier_id=changes.frame["wgms_id"].map(own))
+                rows, same = balance_period.geodetic_rows(found)
+                left_out += same
+                parts.append(
+                    rows.assign(source_ids=[[release.source_id]] * len(rows), is_synthetic=release.is_synthetic)
+                )
+        table = table_object()
+        warehouse.record([table], asset="raw/literature", partitions=[], gaps={})
+        published = literature.published({key: areas.get(key) for key in registry.ids})
+        parts.append(published.frame.assign(source_ids=[[table.source_id]] * len(published.frame), is_synthetic=False))
+        frame = pd.concat(parts, ignore_index=True)
+        frame = frame[frame["glacier_id"].isin(keys)]
+        unused = {key: [r for g, r in published.left_out if g == key] for key in keys}
+        gaps = {
+            key: "; ".join(unused[key]) or "no elevation change in FoG and no published balance"
+            for key in set(keys) - set(frame["glacier_id"])
+        }
+        more = {"left out": dg.MetadataValue.md("\n".join(f"- {r}" for r in left_out[:20]))} if left_out else {}
+        return Made(frame if len(frame) else BalancePeriod.no_rows(), gaps, more)
+
+    return [mass_balance, balance_period_rows]
+
+
+ALL_MONTHS_OF_GLACIER = dg.MultiPartitionMapping(
+    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
+)
+"""The model is fitted to all years of a glacier, so each of its years needs all months."""
+
+
+def _of_glacier(key: str) -> dg.AssetDep:
+    return dg.AssetDep(
+        dg.AssetKey.from_user_string(key), partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")
+    )
+
+
+def newest_release(archive: Archive, source: Any) -> SourceObject | None:
+    """The newest archived release of a WGMS product (`fog`, `amce`), by its name."""
+    held = {o.path.rsplit("/", 1)[-1]: o for o in archive.objects(source.PRODUCT.provider)}
+    name = source.newest(held)
+    return held[name] if name else None
+
+
+def _observed(
+    partitions: Partitions, archive: Archive, assumed_sigma_m_we: float
+) -> tuple[pd.DataFrame, SourceObject | None]:
+    """Observed balances of all glaciers and years."""
+    release = newest_release(archive, fog)
+    if release is None:
+        return MassBalance.no_rows().drop(columns=["run_id", "code_version", "recorded_at"]), None
+    glaciers = pd.DataFrame(
+        [(g.glacier_id, g.wgms_id, g.wgms_scope or "own") for g in partitions.registry.glaciers if g.wgms_id],
+        columns=["glacier_id", "wgms_id", "scope"],
+    )
+    balances = fog.read_balances(archive.file(release), set(glaciers["wgms_id"]))
+    balances = science.fill_sigma(balances.dropna(subset="annual_balance_m_we"), assumed_sigma_m_we)
+    rows = glaciers.merge(balances.drop(columns="time_system"), on="wgms_id").drop(columns="wgms_id")
+    return (
+        rows.assign(
             origin="observed",
-            preferred=True,
+            extrapolated=False,
             source_ids=[[release.source_id]] * len(rows),
             is_synthetic=release.is_synthetic,
+        ),
+        release,
+    )
+
+
+def _reconstruction(
+    archive: Archive, outlines: pd.DataFrame, areas: Mapping[str, float]
+) -> tuple[pd.DataFrame, SourceObject | str]:
+    """Reconstructed balances of all glaciers and years; the release, or why there is none."""
+    release = newest_release(archive, amce)
+    if release is None:
+        return pd.DataFrame(), "no release of WGMS annual mass change"
+    parts = {
+        str(key): dict(zip(row["rgi6_ids"], row["rgi6_weights"], strict=True))
+        for key, row in outlines.iterrows()
+        if key in areas
+    }
+    estimates = amce.read(archive.file(release), {i for shares in parts.values() for i in shares})
+    frame, _ = preferred.reconstruction(estimates, parts, areas)
+    sources = [[release.source_id, *outlines.loc[key, "source_ids"]] for key in frame["glacier_id"]]
+    frame = frame.assign(extrapolated=False, source_ids=[sorted(s) for s in sources], is_synthetic=release.is_synthetic)
+    return frame, release
+
+
+def _modelled(
+    partitions: Partitions,
+    store: RawStore,
+    warehouse: Warehouse,
+    outlines: pd.DataFrame,
+    observed: pd.DataFrame,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Modelled balances of all glaciers and years, and per glacier why there is no model."""
+    import shapely
+
+    calibratable = set(observed["glacier_id"]) if len(observed) else set()
+    reasons = dict.fromkeys(partitions.registry.ids, "no model: no observed year to fit it to")
+    monthly = warehouse.rows(TemperatureMonthly)
+    reader = ZonalReader(store.archive, Path(store.home))
+    files = outline_files(store.archive)
+    drivers: dict[str, pd.DataFrame] = {}
+    sources: dict[str, list[str]] = {}
+    own_rows = {str(k): v for k, v in monthly.groupby("glacier_id")}
+    wanted = [
+        Wanted(key, shapely.from_wkb(outlines.loc[key, "geometry"]), list(own_rows[key]["month"]))
+        for key in partitions.registry.ids
+        if key in calibratable and key in outlines.index and key in own_rows
+    ]
+    rain, _ = reader.means("tp", wanted)
+    for one in wanted:
+        key = str(one.key)
+        own = rain[rain["key"] == key] if len(rain) else rain
+        if own.empty:
+            reasons[key] = "no model: no ERA5 precipitation"
+            continue
+        region = partitions.registry[key].o1region
+        bands = read_hypsometry(store.archive.file(files[region]), outlines.loc[key, "member_ids"])
+        if isinstance(bands, Missing):
+            reasons[key] = f"no model: {bands.reason}"
+            continue
+        joined = own_rows[key].merge(own[["month", "value", "source_id"]], on="month")
+        days = pd.PeriodIndex(joined["month"], freq="M").days_in_month
+        joined["precipitation_mm"] = balance_model.monthly_precipitation_mm(joined["value"], days)
+        drivers[key] = balance_model.annual_drivers(joined, bands)
+        sources[key] = sorted({*joined["source_id"], *(s for ids in joined["source_ids"] for s in ids)})
+    if not drivers:
+        return pd.DataFrame(), reasons
+    regions = {key: partitions.registry[key].o1region for key in drivers}
+    frame, models = balance_model.model_balances(drivers, observed, regions)
+    for key, model in models.items():
+        reasons[key] = (
+            f"no model: {model.reason}"
+            if isinstance(model, balance_model.NoModel)
+            else "no model: the year lacks months of ERA5"
         )
-        return Made(frame, gaps, {"release": release.version, "observed years": len(frame)})
+    seen = observed.groupby("glacier_id")["source_ids"].first().to_dict()
+    synthetic = {key: bool(own_rows[key]["is_synthetic"].any()) for key in drivers}
+    return (
+        frame.assign(
+            source_ids=[sorted({*sources[key], *seen[key]}) for key in frame["glacier_id"]],
+            is_synthetic=[synthetic[key] for key in frame["glacier_id"]],
+        ),
+        reasons,
+    )
 
-    return [mass_balance]
 
-
-def newest_release(archive: Archive) -> SourceObject | None:
-    """The newest archived FoG release, by its name."""
-    held = {o.path.rsplit("/", 1)[-1]: o for o in archive.objects(fog.PRODUCT.provider)}
-    name = fog.newest(held)
-    return held[name] if name else None
+def _unobserved(wgms_id: int | None, year: int, release: SourceObject | None, no_release: str) -> str:
+    if release is None:
+        return f"no FoG release: {no_release}"
+    if wgms_id is None:
+        return "no WGMS id in the registry"
+    return f"FoG {release.version} has no annual balance of WGMS id {wgms_id} in {year}"

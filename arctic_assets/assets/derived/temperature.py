@@ -1,7 +1,7 @@
 """derived/temperature_monthly and derived/temperature_annual."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -9,17 +9,11 @@ import pandas as pd
 from pydantic import Field
 
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
+from arctic_assets.assets.zonal import Wanted, ZonalReader
 from arctic_assets.partitions import MONTHS_OF_YEAR, PER_GLACIER, Partitions, scope
 from arctic_assets.science import temperature as science
-from arctic_assets.sources.era5_files import Index, Selection, open_object
-from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
-from arctic_assets.storage.weights import WeightCache
 from arctic_assets.tables import Outline, TemperatureAnnual, TemperatureMonthly
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from shapely.geometry.base import BaseGeometry
 
 
 class TemperatureConfig(dg.Config):
@@ -48,9 +42,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, config: TemperatureConfig, store: RawStore, warehouse: Warehouse
     ) -> Made:
         """At 2 m above the ground of the model: it is not the temperature of the ice. The outline is that of the
-        inventory nearest in time. Beside the mean: the value moved from the ERA5 orography to the glacier's mean
-        elevation, the number of cells, the largest weight, the land fraction, and whether ERA5 is preliminary or
-        final.
+        inventory nearest in time. Beside the mean: the mean over land only, for glaciers on the coast; the value
+        moved from the ERA5 orography to the glacier's mean elevation; the number of cells, the largest weight, the
+        land fraction, and whether ERA5 is preliminary or final.
         """
         wanted = scope(context.partition_keys)
         outlines = warehouse.rows(Outline, wanted[["glacier_id"]])
@@ -63,8 +57,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             ): f"no outline: {upstream.get(f'{w.glacier_id}|rgi7', 'derived/outline is not materialised')}"
             for w in asked[no_outline].itertuples()
         }
-        reader = _Reader(store.archive, WeightCache(Path(store.home) / "cache"), config.lapse_rate_k_per_km)
-        frame, missing = reader.rows(asked[~no_outline], outlines)
+        reader = ZonalReader(store.archive, Path(store.home))
+        frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config.lapse_rate_k_per_km)
         return Made(frame, {**gaps, **missing}, {"ERA5 files": reader.n_opened})
 
     @table_asset(
@@ -112,129 +106,52 @@ def _with_inventory(wanted: pd.DataFrame, outlines: pd.DataFrame) -> pd.DataFram
     return wanted.assign(inventory=inventory)
 
 
-class _Field(NamedTuple):
-    """One opened ERA5 file."""
+def _monthly_rows(
+    reader: ZonalReader, asked: pd.DataFrame, outlines: pd.DataFrame, lapse_rate: float
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Rows for each (glacier_id, month, inventory, partition), and the reason for each partition without one."""
+    import shapely
 
-    data: "xr.Dataset"
-    grid: science.Grid
-    months: dict[str, int]
-    source_id: str
-    is_synthetic: bool
-
-
-class _Reader:
-    """Monthly temperature over outlines, out of archived files: each file is opened once per run.
-
-    Args:
-        archive: raw files.
-        cache: coverage weights of earlier runs.
-        lapse_rate_k_per_km: for the adjusted value.
-    """
-
-    def __init__(self, archive: Archive, cache: WeightCache, lapse_rate_k_per_km: float) -> None:
-        self._archive = archive
-        self._cache = cache
-        self._lapse_rate = lapse_rate_k_per_km
-        held = archive.objects("era5")
-        self._held = {o.source_id: o for o in held}
-        self._index = Index(held)
-        self._opened: dict[str, _Field] = {}
-
-    @property
-    def n_opened(self) -> int:
-        """Files read so far."""
-        return len(self._opened)
-
-    def rows(self, asked: pd.DataFrame, outlines: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-        """Rows for each (glacier_id, month, inventory, partition), and the reason where there is none."""
-        import shapely
-
-        by_outline = outlines.set_index(["glacier_id", "inventory"])
-        frames: list[pd.DataFrame] = []
-        missing: dict[str, str] = {}
-        selections: list[tuple[tuple[str, str], BaseGeometry, Selection]] = []
-        for pair, own in asked.groupby(["glacier_id", "inventory"]):
-            geom = shapely.from_wkb(by_outline.loc[pair, "geometry"])
-            west, south, east, north = (float(v) for v in geom.bounds)
-            selection = self._index.select(sorted(own["month"]), (west, south, east, north))
-            selections.append((pair, geom, selection))
-            partitions = dict(zip(own["month"], own["partition"], strict=True))
-            missing |= {str(partitions[month]): reason for month, reason in selection.missing.items()}
-        for source_id in sorted({s for _, _, selection in selections for s in selection.chosen}):
-            here = [(pair, geom, sel.chosen[source_id]) for pair, geom, sel in selections if source_id in sel.chosen]
-            frames += self._from_file(source_id, here, by_outline)
-        return (pd.concat(frames, ignore_index=True) if frames else TemperatureMonthly.no_rows()), missing
-
-    def _from_file(
-        self,
-        source_id: str,
-        wanted: list[tuple[tuple[str, str], "BaseGeometry", list[str]]],
-        outlines: pd.DataFrame,
-    ) -> list[pd.DataFrame]:
-        """Rows of all outlines and months that one file serves: one sparse product."""
-        opened = self._open(source_id)
-        months = sorted({month for _, _, own in wanted for month in own})
-        weights = self._cache.weights([geom for _, geom, _ in wanted], opened.grid)
-        values = opened.data["t2m"].values[[opened.months[m] for m in months]]
-        t2m_c = science.kelvin_to_celsius(science.zonal_mean(weights, values))
-        status = opened.data["status"].values
-        column = {month: i for i, month in enumerate(months)}
-        frames = []
-        for i, (pair, geom, own) in enumerate(wanted):
-            outline = outlines.loc[pair]
-            orography, land, invariant_source = self._invariants(geom)
-            raw = t2m_c[i, [column[m] for m in own]]
-            zmean = outline["zmean_m"]
-            adjusted = (
-                science.lapse_adjust(raw, zmean, orography, self._lapse_rate / 1000)
-                if np.isfinite(zmean) and np.isfinite(orography)
-                else np.full(len(own), np.nan)
+    by_outline = outlines.set_index(["glacier_id", "inventory"])
+    wanted = [
+        Wanted(pair, shapely.from_wkb(by_outline.loc[pair, "geometry"]), list(own["month"]))
+        for pair, own in asked.groupby(["glacier_id", "inventory"])
+    ]
+    raw, missing = reader.means("t2m", wanted)
+    land, _ = reader.means("t2m", wanted, over_land=True)
+    gaps = {f"{pair[0]}|{month}": reason for (pair, month), reason in missing.items()}  # type: ignore[index]
+    if raw.empty:
+        return TemperatureMonthly.no_rows(), gaps
+    over_land = (
+        {} if land.empty else dict(zip(zip(land["key"], land["month"], strict=True), land["value"], strict=True))
+    )
+    frames = []
+    for one in wanted:
+        own = raw[raw["key"] == one.key]
+        if own.empty:
+            continue
+        outline, fixed = by_outline.loc[one.key], reader.invariants(one.outline)
+        t2m_c = science.kelvin_to_celsius(own["value"].to_numpy())
+        t2m_land = np.array([over_land.get((one.key, month), np.nan) for month in own["month"]])
+        adjusted = np.full(len(own), np.nan)
+        if np.isfinite(outline["zmean_m"]) and np.isfinite(fixed.orography_m):
+            adjusted = science.lapse_adjust(t2m_c, outline["zmean_m"], fixed.orography_m, lapse_rate / 1000)
+        base = [*outline["source_ids"], *fixed.source_ids]
+        frames.append(
+            own[["month", "status", "n_cells", "max_weight"]].assign(
+                glacier_id=one.key[0],  # type: ignore[index]
+                inventory=one.key[1],  # type: ignore[index]
+                t2m_c=t2m_c,
+                t2m_land_c=science.kelvin_to_celsius(t2m_land),
+                t2m_adjusted_c=adjusted,
+                lapse_rate_k_per_km=np.where(np.isfinite(adjusted), lapse_rate, np.nan),
+                orography_m=fixed.orography_m,
+                land_fraction=fixed.land_fraction,
+                source_ids=[sorted({*base, one_file}) for one_file in own["source_id"]],
+                is_synthetic=own["is_synthetic"] | bool(outline["is_synthetic"]),
             )
-            sources = sorted({*outline["source_ids"], source_id, *invariant_source})
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "glacier_id": pair[0],
-                        "month": own,
-                        "t2m_c": raw,
-                        "t2m_adjusted_c": adjusted,
-                        "lapse_rate_k_per_km": np.where(np.isfinite(adjusted), self._lapse_rate, np.nan),
-                        "orography_m": orography,
-                        "n_cells": int(weights.n_cells[i]),
-                        "max_weight": float(weights.max_weight[i]),
-                        "land_fraction": land,
-                        "status": [str(status[opened.months[m]]) for m in own],
-                        "inventory": pair[1],
-                        "source_ids": [sources] * len(own),
-                        "is_synthetic": bool(outline["is_synthetic"]) or opened.is_synthetic,
-                    }
-                )
-            )
-        return frames
-
-    def _invariants(self, geom: "BaseGeometry") -> tuple[float, float, list[str]]:
-        """ERA5 orography (m) and land fraction over an outline, and the file they are from; NaN without one."""
-        west, south, east, north = (float(v) for v in geom.bounds)
-        held = self._index.invariants((west, south, east, north))
-        if held is None:
-            return float("nan"), float("nan"), []
-        opened = self._open(held.source_id)
-        weights = self._cache.weights([geom], opened.grid)
-        orography = science.orography_m(science.zonal_mean(weights, opened.data["z"].values[None]))
-        return (
-            float(orography[0, 0]),
-            float(science.land_fraction(weights, opened.data["lsm"].values)[0]),
-            [held.source_id],
         )
-
-    def _open(self, source_id: str) -> _Field:
-        if source_id not in self._opened:
-            held = self._held[source_id]
-            data = open_object(self._archive.file(held))
-            grid = science.Grid(data["latitude"].values, data["longitude"].values)
-            months = {str(m): i for i, m in enumerate(data["month"].values)} if "month" in data.coords else {}
-            self._opened[source_id] = _Field(data, grid, months, source_id, held.is_synthetic)
-        return self._opened[source_id]
+    return pd.concat(frames, ignore_index=True), gaps
 
 
 def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str], first: str) -> str:

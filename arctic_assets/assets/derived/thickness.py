@@ -1,19 +1,29 @@
 """derived/thickness and derived/volume."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
+from arctic_assets.assets.members import outline_files, outlines_of
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.partitions import Partitions, scope
 from arctic_assets.provenance import SourceObject
+from arctic_assets.science import common_grid, sia, thickness_mean
 from arctic_assets.science import thickness as science
+from arctic_assets.sources import dem, farinotti, itslive, millan
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Area, Outline, Thickness, Volume
 
-CONSENSUS = "farinotti2019"
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+CONSENSUS, MILLAN, MEAN, SIA = "farinotti2019", "millan2022", "mean", "sia_check"
+LEAST_SIA_COVERAGE = 0.02
+"""Share of the outline with a speed from which on the shallow-ice check says something: it is made along the line."""
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -23,37 +33,40 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @table_asset(
         Thickness,
         partitions,
-        deps=["raw/farinotti", "derived/outline", "derived/area"],
-        code_version="1",
+        deps=[
+            *("raw/farinotti", "raw/millan", "raw/dem", "derived/outline", "derived/area"),
+            dg.AssetDep(["raw", "itslive"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")),
+        ],
+        code_version="2",
         kinds={"rasterio"},
     )
     def thickness(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
-        """Consensus ice thickness (Farinotti et al. 2019) of each glacier: mean and maximum over the raster's own ice
-        mask, volume as the sum over its native grid, mass and sea-level equivalent. RGI 6 rasters that lie partly
-        in the glacier count with their share. Uncertainty: the record's bands (30 % above 100 m, 50 % below).
+        """Ice thickness of each glacier, one row per product. *farinotti2019*: the consensus estimate on its native
+        grid and ice mask; RGI 6 rasters that lie partly in the glacier count with their share. *millan2022*: inside
+        the outline, on a 50 m grid in the glacier's UTM zone. *mean* of the two where both have ice, with their
+        spread. *sia_check*: the shallow-ice inversion of ITS_LIVE speed and Copernicus slope around the centreline,
+        an independent figure that never enters the mean.
         """
         keys = list(context.partition_keys)
         asked = pd.DataFrame({"glacier_id": keys, "inventory": reference})
         outlines = warehouse.rows(Outline, asked).merge(
             warehouse.rows(Area, asked)[["glacier_id", "area_km2"]], on="glacier_id"
         )
-        rasters = {str(o.content["rgi6_id"]): o for o in store.archive.objects("farinotti")}
-        upstream = {**gap_reasons(warehouse, "derived/area"), **gap_reasons(warehouse, "raw/farinotti")}
-        rows = []
-        gaps = {}
+        products = _Products(store.archive, partitions)
+        upstream = {
+            name: gap_reasons(warehouse, name) for name in ("raw/farinotti", "raw/millan", "raw/dem", "derived/area")
+        }
+        rows: list[dict[str, Any]] = []
+        gaps: dict[str, str] = {}
         for outline in outlines.to_dict("records"):
-            key = str(outline["glacier_id"])
-            lacking = [i for i in outline["rgi6_ids"] if i not in rasters]
-            if lacking or not outline["rgi6_ids"]:
-                gaps[key] = upstream.get(key, "raw/farinotti is not materialised")
-                continue
-            row = _consensus(store.archive, outline, rasters)
-            if row:
-                rows.append(row)
-            else:
-                gaps[key] = "the consensus rasters hold no ice for this glacier"
+            found = list(products.rows(outline))
+            rows += found
+            if not found:
+                key = str(outline["glacier_id"])
+                reasons = (upstream[name].get(key) for name in ("raw/farinotti", "raw/millan"))
+                gaps[key] = "; ".join(r for r in reasons if r) or "no thickness product is materialised"
         for key in set(keys) - set(outlines["glacier_id"]):
-            gaps[key] = upstream.get(f"{key}|{reference}", "derived/area is not materialised")
+            gaps[key] = upstream["derived/area"].get(f"{key}|{reference}", "derived/area is not materialised")
         return Made(pd.DataFrame(rows) if rows else Thickness.no_rows(), gaps)
 
     @table_asset(Volume, partitions, deps=["derived/thickness", "derived/area"], code_version="1", kinds={"pandas"})
@@ -61,7 +74,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """The thickness is that of a product, the area that of an outline. The uncertainty comes from both."""
         wanted = scope(context.partition_keys)
         areas = warehouse.rows(Area, wanted[["glacier_id", "inventory"]])
-        thick = warehouse.rows(Thickness, wanted[["glacier_id"]])
+        thick = warehouse.rows(Thickness, wanted[["glacier_id"]]).query("product != @SIA")
         both = areas.merge(thick, on="glacier_id", suffixes=("", "_thickness"))
         rows = [_static_volume(row) for row in both.to_dict("records")]
         have = set(zip(both["glacier_id"], both["inventory"], strict=True))
@@ -77,35 +90,206 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     return [thickness, volume]
 
 
-def _consensus(archive: Archive, outline: dict[str, Any], rasters: dict[str, SourceObject]) -> dict[str, Any] | None:
-    from arctic_assets.sources import farinotti
+class _Products:
+    """All thickness products of one glacier after the other."""
 
-    parts = []
-    used = [rasters[i] for i in outline["rgi6_ids"]]
-    for held, share in zip(used, outline["rgi6_weights"], strict=True):
-        values, cell_area_m2, _, _ = farinotti.read(archive.file(held))
-        stats = science.thickness_statistics(values, cell_area_m2, outline["area_km2"])
-        if stats:
-            parts.append((stats, share))
-    whole = science.combine_rasters(parts, outline["area_km2"]) if parts else None
-    if whole is None:
-        return None
-    band = science.thickness_error(whole.thickness_m)
-    mass = science.volume_to_mass_gt(whole.volume_km3)
-    return {
-        "glacier_id": outline["glacier_id"],
-        "product": CONSENSUS,
-        **whole._asdict(),
-        "thickness_sigma_m": science.thickness_sigma_m(whole.thickness_m),
-        "volume_sigma_km3": whole.volume_km3 * band.relative,
-        "mass_gt": mass,
-        "sea_level_mm": science.sea_level_mm(mass),
-        "density_kg_m3": science.ICE_DENSITY_KG_M3,
-        "rgi6_ids": list(outline["rgi6_ids"]),
-        "sigma_kind": "record_bands",
-        "source_ids": sorted({*outline["source_ids"], *(o.source_id for o in used)}),
-        "is_synthetic": outline["is_synthetic"] or any(o.is_synthetic for o in used),
-    }
+    def __init__(self, archive: Archive, partitions: Partitions) -> None:
+        self._archive = archive
+        self._registry = partitions.registry
+        self._consensus = {str(o.content["rgi6_id"]): o for o in archive.objects(farinotti.PRODUCT.provider)}
+        self._windows: dict[tuple[str, str], list[SourceObject]] = {}
+        for held in archive.objects(millan.PRODUCT.provider):
+            if "glacier_id" in held.content:
+                key = (str(held.content["glacier_id"]), str(held.content["kind"]))
+                self._windows.setdefault(key, []).append(held)
+        self._dem = {str(o.content["glacier_id"]): o for o in archive.objects(dem.PRODUCT.provider)}
+        self._speed = {o.path: o for o in archive.objects(itslive.PRODUCT.provider)}
+
+    def rows(self, outline: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Rows of the products that there are."""
+        key = str(outline["glacier_id"])
+        ids = outline["rgi6_ids"]
+        consensus = [self._consensus[i] for i in ids] if ids and all(i in self._consensus for i in ids) else []
+        windows = self._windows.get((key, "thickness"), [])
+        errors = self._windows.get((key, "err"), [])
+        if consensus and (row := self._native_consensus(outline, consensus)):
+            yield row
+        if windows:
+            second, mean = self._gridded(outline, consensus, windows, errors)
+            if second is not None:
+                yield self._row(outline, thickness_mean.table_fields(MILLAN, second), [*windows, *errors])
+            if mean is not None:
+                fields = {
+                    **thickness_mean.table_fields(MEAN, mean),
+                    "spread_m": mean.spread_m,
+                    "thickness_sigma_low_m": mean.sigma_independent_m,
+                    "thickness_sigma_high_m": mean.sigma_correlated_m,
+                }
+                yield self._row(outline, fields, [*consensus, *windows, *errors])
+        if row := self._shallow_ice(outline):
+            yield row
+
+    def _row(self, outline: dict[str, Any], fields: dict[str, Any], used: list[SourceObject]) -> dict[str, Any]:
+        """A table row: `fields` with glacier, rasters, record's bands and sources."""
+        band = science.thickness_error(fields["thickness_m"])
+        return {
+            "glacier_id": outline["glacier_id"],
+            "rgi6_ids": list(outline["rgi6_ids"]) if fields["product"] in (CONSENSUS, MEAN) else [],
+            "n_products": 2 if fields["product"] == MEAN else 1,
+            "record_relative_sigma": band.relative,
+            "record_is_lower_bound": band.lower_bound,
+            **fields,
+            "source_ids": sorted({*outline["source_ids"], *(o.source_id for o in used)}),
+            "is_synthetic": bool(outline["is_synthetic"]) or any(o.is_synthetic for o in used),
+        }
+
+    def _native_consensus(self, outline: dict[str, Any], used: list[SourceObject]) -> dict[str, Any] | None:
+        parts = []
+        for held, share in zip(used, outline["rgi6_weights"], strict=True):
+            values, cell_area_m2, _, _ = farinotti.read(self._archive.file(held))
+            stats = science.thickness_statistics(values, cell_area_m2, outline["area_km2"])
+            if stats:
+                parts.append((stats, share))
+        whole = science.combine_rasters(parts, outline["area_km2"]) if parts else None
+        if whole is None:
+            return None
+        mass = science.volume_to_mass_gt(whole.volume_km3)
+        relative = science.thickness_error(whole.thickness_m).relative
+        fields = {
+            "product": CONSENSUS,
+            **whole._asdict(),
+            "thickness_sigma_m": science.thickness_sigma_m(whole.thickness_m),
+            "volume_sigma_km3": whole.volume_km3 * relative,
+            "mass_gt": mass,
+            "sea_level_mm": science.sea_level_mm(mass),
+            "density_kg_m3": science.ICE_DENSITY_KG_M3,
+            "sigma_kind": "record_bands",
+        }
+        return self._row(outline, fields, used)
+
+    def _gridded(
+        self,
+        outline: dict[str, Any],
+        consensus: list[SourceObject],
+        windows: list[SourceObject],
+        errors: list[SourceObject],
+    ) -> tuple[thickness_mean.ProductThickness | None, thickness_mean.MeanThickness | None]:
+        """Millan's product inside the outline, and the mean of both, member by member on 50 m grids."""
+        from arctic_assets.science.geometry import geodesic_area_km2
+
+        epsg = self._registry[outline["glacier_id"]].utm_epsg
+        by_zone = {o.source_id: farinotti.read(self._archive.file(o)) for o in consensus}
+        seconds, means = [], []
+        for member in self._members(outline):
+            grid = common_grid.common_grid(member.bounds, epsg)
+            inside = common_grid.outline_fraction(member, grid)
+            area = geodesic_area_km2(member)
+            tiles = [millan.read(self._archive.file(o), member.bounds) for o in windows]
+            parts = [common_grid.to_grid(h, transform, crs, grid) for h, _, crs, transform in tiles if h.size]
+            if not parts:
+                continue
+            second = common_grid.mosaic(parts, grid)
+            sigma = self._error(errors, member, grid)
+            if (own := thickness_mean.product_thickness(second, inside, grid.cell_area_m2, area, sigma)) is not None:
+                seconds.append(own)
+            rasters = [r for r in by_zone.values() if _touches(r, grid)]
+            if rasters:
+                first = common_grid.mosaic([common_grid.to_grid(h, t, c, grid) for h, _, c, t in rasters], grid)
+                both = thickness_mean.mean_thickness(
+                    first, second, inside, grid.cell_area_m2, area, second_sigma_m=sigma
+                )
+                if both is not None:
+                    means.append(both)
+        area = outline["area_km2"]
+        return thickness_mean.join_products(seconds, area), thickness_mean.join_means(means, area)
+
+    def _error(self, errors: list[SourceObject], member: "BaseGeometry", grid: common_grid.Grid) -> "np.ndarray | None":
+        tiles = [millan.read(self._archive.file(o), member.bounds) for o in errors]
+        parts = [common_grid.to_grid(h, transform, crs, grid) for h, _, crs, transform in tiles if h.size]
+        return common_grid.mosaic(parts, grid).ice_m if parts else None
+
+    def _members(self, outline: dict[str, Any]) -> "list[BaseGeometry]":
+        """The outlines that a group is made of: its common grid would be larger than memory."""
+        import shapely
+
+        if outline["n_members"] == 1:
+            return [shapely.from_wkb(outline["geometry"])]
+        held = outline_files(self._archive)[self._registry[outline["glacier_id"]].o1region]
+        return list(outlines_of(self._archive, held, outline["member_ids"]).geometry)
+
+    def _shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | None:
+        """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed."""
+        import shapely
+        from rasterio.warp import Resampling, reproject
+
+        key = str(outline["glacier_id"])
+        held_dem = self._dem.get(key)
+        held_speed = self._speed.get(itslive.window_path(key, itslive.CLIMATOLOGY))
+        if held_dem is None or held_speed is None:
+            return None
+        heights, crs, transform = dem.read(self._archive.file(held_dem))
+        window = itslive.read(self._archive.file(held_speed))
+        cell_m = abs(transform.a)
+        grid = common_grid.Grid(crs.to_epsg(), cell_m, transform.c, transform.f, heights.shape)
+        warped = []
+        for band in (window.v, window.v_error):
+            out = np.full(heights.shape, np.nan)
+            reproject(
+                band.astype(np.float64),
+                out,
+                src_transform=window.transform,
+                src_crs=window.crs,
+                dst_transform=transform,
+                dst_crs=crs,
+                src_nodata=np.nan,
+                dst_nodata=np.nan,
+                resampling=Resampling.bilinear,
+            )
+            warped.append(out)
+        speed, error = warped
+        slope = sia.slope(heights, cell_m)
+        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
+        weight = common_grid.outline_fraction(shapely.from_wkb(outline["geometry"]), grid)
+        known = np.isfinite(thick) & (weight > 0) & (thick > 0)
+        area = float(weight[known].sum()) * cell_m**2 / 1e6
+        coverage = area / outline["area_km2"]
+        if coverage < LEAST_SIA_COVERAGE:
+            return None
+        mean = float(np.average(thick[known], weights=weight[known]))
+        sigma = float(np.average(sia.sia_error(thick, speed, error, slope)[known], weights=weight[known]))
+        volume = mean * area / 1000
+        mass = science.volume_to_mass_gt(volume)
+        fields = {
+            "product": SIA,
+            "thickness_m": mean,
+            "thickness_sigma_m": sigma,
+            "thickness_max_m": float(thick[known].max()),
+            "ice_area_km2": area,
+            "coverage_fraction": coverage,
+            "volume_km3": volume,
+            "volume_sigma_km3": sigma * area / 1000,
+            "mass_gt": mass,
+            "sea_level_mm": science.sea_level_mm(mass),
+            "density_kg_m3": science.ICE_DENSITY_KG_M3,
+            "sigma_kind": "first_order",
+        }
+        return self._row(outline, fields, [held_dem, held_speed])
+
+
+def _touches(raster: tuple[Any, float, Any, Any], grid: common_grid.Grid) -> bool:
+    """Whether a raster's rectangle meets a grid's."""
+    from rasterio.transform import array_bounds
+    from rasterio.warp import transform_bounds
+
+    values, _, crs, transform = raster
+    left, bottom, right, top = transform_bounds(crs, f"EPSG:{grid.epsg}", *array_bounds(*values.shape, transform))
+    rows, columns = grid.shape
+    return bool(
+        left < grid.left + columns * grid.cell_m
+        and right > grid.left
+        and bottom < grid.top
+        and top > grid.top - rows * grid.cell_m
+    )
 
 
 def _static_volume(row: dict[str, Any]) -> dict[str, Any]:

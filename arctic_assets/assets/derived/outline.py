@@ -1,0 +1,269 @@
+"""derived/outline: the reference, outlines mapped on Landsat, and those that a person edited."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from arctic_assets.assets.members import members_of, outline_files, outlines_of
+from arctic_assets.assets.raw.revision import newest
+from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
+from arctic_assets.glaciers import Registry
+from arctic_assets.partitions import Partitions, scope
+from arctic_assets.provenance import SourceObject
+from arctic_assets.science import clean_ice
+from arctic_assets.science.links import Unresolved
+from arctic_assets.sources import landsat, revisions, rgi7
+from arctic_assets.storage.archive import Archive
+from arctic_assets.storage.warehouse import Warehouse
+from arctic_assets.tables import Outline
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+STANDARD = clean_ice.STANDARD
+
+
+class MappingConfig(dg.Config):
+    """Thresholds of the mapping on Landsat; those of a row are recorded in it."""
+
+    ratio: float = Field(default=STANDARD.ratio, gt=0, description="red over SWIR above which a cell is ice")
+    ndsi: float = Field(default=STANDARD.ndsi, ge=-1, le=1, description="NDSI above which a cell in shadow is ice")
+    blue: float = Field(default=STANDARD.blue, ge=0, le=1, description="least blue reflectance of ice")
+    buffer_m: float = Field(default=STANDARD.buffer_m, ge=0, description="how far ice may lie beyond the reference, m")
+    min_patch_km2: float = Field(default=STANDARD.min_patch_km2, ge=0, description="smaller patches and holes go, km2")
+    max_unclassified: float = Field(
+        default=STANDARD.max_unclassified, ge=0, le=1, description="share of the reference that may lack data"
+    )
+
+    @property
+    def thresholds(self) -> clean_ice.Thresholds:
+        """All thresholds, with these in place."""
+        return replace(STANDARD, **{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class Reference(NamedTuple):
+    """A glacier's reference row, with what mapping needs beside it."""
+
+    row: dict[str, Any]
+    geometry: "BaseGeometry"
+    held: SourceObject
+
+
+def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """The asset."""
+
+    @table_asset(
+        Outline,
+        partitions,
+        deps=["raw/rgi7", "raw/landsat", "raw/revision"],
+        code_version="2",
+        kinds={"geopandas"},
+    )
+    def outline(
+        context: dg.AssetExecutionContext, config: MappingConfig, store: RawStore, warehouse: Warehouse
+    ) -> Made:
+        """The outlines everything else is measured on. A person's newest revision comes first. Otherwise the inventory
+        `rgi7` is the union of the glacier's RGI 7 members, dated by their `src_date`, without shared divides; and
+        an inventory of a year is clean ice on the late-summer Landsat scenes around it: band ratio and NDSI on surface
+        reflectance, several scenes vote, debris-covered parts from RGI 7, growth limited to 500 m beyond RGI 7, RGI 7
+        divides, no steps in the boundary. Thresholds and flags stand in the row. Too much cloud or no scene is a gap.
+        """
+        wanted = scope(context.partition_keys)
+        archive = store.archive
+        edited = newest(archive)
+        references, reasons = _references(archive, partitions.registry, sorted(set(wanted["glacier_id"])))
+        upstream = gap_reasons(warehouse, "raw/landsat")
+        mapper = _Mapper(archive, config.thresholds)
+        rows: list[dict[str, Any]] = []
+        gaps: dict[str, str] = {}
+        for w in wanted.sort_values(["glacier_id", "inventory"]).itertuples():
+            reference = references.get(w.glacier_id)
+            revised = edited.get((w.glacier_id, w.inventory))
+            if revised is not None:
+                rows.append(_revised(archive, revised, reference))
+            elif reference is None:
+                gaps[str(w.partition)] = reasons[w.glacier_id]
+            elif w.inventory == "rgi7":
+                rows.append(reference.row)
+            else:
+                found = mapper.row(reference, w.inventory)
+                if isinstance(found, str):
+                    gaps[str(w.partition)] = found or upstream.get(str(w.partition), "raw/landsat is not materialised")
+                else:
+                    rows.append(found)
+        return Made(pd.DataFrame(rows) if rows else Outline.no_rows(), gaps)
+
+    return [outline]
+
+
+def _references(
+    archive: Archive, registry: Registry, glacier_ids: list[str]
+) -> tuple[dict[str, Reference], dict[str, str]]:
+    """The RGI7 reference of each glacier, and the reason for each that has none. Opens each region once."""
+    import shapely
+
+    from arctic_assets.science import geometry
+
+    glaciers = [registry[key] for key in glacier_ids]
+    files = outline_files(archive)
+    members = members_of(archive, glaciers)
+    found: dict[str, Reference] = {}
+    reasons: dict[str, str] = {}
+    for region in sorted({g.o1region for g in glaciers}):
+        here = {g.glacier_id: members[g.glacier_id] for g in glaciers if g.o1region == region}
+        reasons |= {key: m.reason for key, m in here.items() if isinstance(m, Unresolved)}
+        resolved = {key: m for key, m in here.items() if not isinstance(m, Unresolved)}
+        if not resolved:
+            continue
+        held = files[region]
+        outlines = outlines_of(archive, held, {i for m in resolved.values() for i in m.rgi7_ids}).set_index("rgi_id")
+        for key, m in resolved.items():
+            lacking = [i for i in m.rgi7_ids if i not in outlines.index]
+            if lacking:
+                more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+                reasons[key] = f"{held.path} has no outline {lacking[0]}{more}"
+                continue
+            own = outlines.loc[list(m.rgi7_ids)]
+            for rgi_id, geom in own.geometry.items():
+                geometry.check_outline(geom, f"{held.source_id}, {rgi_id}")
+            areas = own["area_km2"]
+            zmean = own["zmean_m"].fillna(own["zmed_m"])
+            dates = own["src_date"].dropna()
+            whole = geometry.dissolve(list(own.geometry))
+            row = {
+                "glacier_id": key,
+                "inventory": "rgi7",
+                "geometry": shapely.to_wkb(whole),
+                "n_members": len(own),
+                "member_ids": list(m.rgi7_ids),
+                "member_area_km2": float(areas.sum()),
+                "rgi6_ids": list(m.rgi6),
+                "rgi6_weights": list(m.rgi6.values()),
+                "zmean_m": float((zmean * areas).sum() / areas.sum()) if zmean.notna().all() else None,
+                "image_date": dates.sort_values().iloc[len(dates) // 2] if len(dates) else None,
+                "method": "RGI 7.0" + (f"; {m.note}" if m.note else ""),
+                "scene_ids": [],
+                "flags": [],
+                "revision": 0,
+                "link_overlap": m.link_overlap,
+                "source_ids": [held.source_id],
+                "is_synthetic": held.is_synthetic,
+            }
+            found[key] = Reference(row, whole, held)
+    return found, reasons
+
+
+def _revised(archive: Archive, revised: SourceObject, reference: Reference | None) -> dict[str, Any]:
+    """The row of a person's outline; members and elevations are those of the reference."""
+    import shapely
+
+    facts = revised.content
+    base = reference.row if reference else {}
+    date = facts["image_date"]
+    return {
+        "n_members": 1,
+        "member_ids": [],
+        "rgi6_ids": [],
+        "rgi6_weights": [],
+        **base,
+        "glacier_id": facts["glacier_id"],
+        "inventory": facts["inventory"],
+        "geometry": shapely.to_wkb(revisions.geometry(archive.file(revised))),
+        "image_date": pd.Timestamp(date).date() if date else _nominal(str(facts["inventory"]), base),
+        "method": f"drawn by a person ({facts['file']})",
+        "scene_ids": list(facts["scene_ids"]),
+        "flags": [] if date else ["nominal_date"],
+        "revision": int(facts["revision"]),
+        "editor": facts["editor"],
+        "reason": facts["reason"],
+        "source_ids": [revised.source_id],
+        "is_synthetic": revised.is_synthetic,
+    }
+
+
+def _nominal(inventory: str, base: dict[str, Any]) -> object:
+    """1 September of the inventory's year; the reference's date for the reference."""
+    return base.get("image_date") if inventory == "rgi7" else pd.Timestamp(f"{inventory}-09-01").date()
+
+
+class _Mapper:
+    """Maps outlines on the archived scenes of a glacier and inventory; reads each scene once."""
+
+    def __init__(self, archive: Archive, thresholds: clean_ice.Thresholds) -> None:
+        self._archive = archive
+        self._thresholds = thresholds
+        self._held: dict[str, list[SourceObject]] = {}
+        for held in archive.objects(landsat.PRODUCT.provider):
+            self._held.setdefault(held.path.rpartition("/")[0], []).append(held)
+        self._debris: dict[str, tuple[BaseGeometry | None, list[SourceObject]]] = {}
+
+    def row(self, reference: Reference, inventory: str) -> dict[str, Any] | str:
+        """The row, or the reason why there is none (empty when no scene is archived)."""
+        import shapely
+
+        key = reference.row["glacier_id"]
+        held = self._held.get(landsat.folder_of(inventory, key), [])
+        if not held:
+            return ""
+        scenes, ice, valid = self._classified(held)
+        debris, debris_from = self._debris_of(reference)
+        bounds = reference.geometry.buffer(0.02).bounds
+        beside = rgi7.read_neighbours(self._archive.file(reference.held), bounds, reference.row["member_ids"])
+        found = clean_ice.outline(
+            ice,
+            valid,
+            scenes[0].transform,
+            scenes[0].crs,
+            reference.geometry,
+            list(beside.geometry),
+            debris,
+            self._thresholds,
+        )
+        if found.geometry is None:
+            return f"{found.reason} ({', '.join(s.item_id for s in scenes)})"
+        used = [*held, *(debris_from if found.debris_km2 else [])]
+        slc = ["slc_off"] if any(s.is_slc_off for s in scenes) else []
+        return {
+            **reference.row,
+            "inventory": inventory,
+            "geometry": shapely.to_wkb(found.geometry),
+            "image_date": sorted(s.date for s in scenes)[len(scenes) // 2],
+            "method": f"clean ice on {len(scenes)} Landsat scene(s) ({', '.join(sorted({s.sensor for s in scenes}))})",
+            "scene_ids": [s.item_id for s in scenes],
+            "flags": [*found.flags, *slc],
+            "share_unclassified": found.share_unclassified,
+            "debris_km2": found.debris_km2,
+            "thresholds": self._thresholds.text,
+            "source_ids": sorted({*reference.row["source_ids"], *(o.source_id for o in used)}),
+            "is_synthetic": reference.row["is_synthetic"] or any(o.is_synthetic for o in used),
+        }
+
+    def _classified(self, held: list[SourceObject]) -> tuple[list[landsat.Scene], Any, Any]:
+        first = landsat.read(self._archive.file(held[0]))
+        scenes = [first, *(landsat.read(self._archive.file(o), like=first) for o in held[1:])]
+        ice, valid = clean_ice.vote([clean_ice.classify(s.bands, s.qa, self._thresholds) for s in scenes])
+        return scenes, ice, valid
+
+    def _debris_of(self, reference: Reference) -> "tuple[BaseGeometry | None, list[SourceObject]]":
+        """Debris-covered parts, from the newest archived scenes that are not younger than the reference."""
+        key = reference.row["glacier_id"]
+        if key not in self._debris:
+            date = reference.row["image_date"]
+            sets = [
+                own
+                for folder, own in self._held.items()
+                if folder.endswith(f"/{key}") and date and all(str(o.content["date"]) <= str(date) for o in own)
+            ]
+            newest_set = max(sets, key=lambda own: max(str(o.content["date"]) for o in own), default=[])
+            self._debris[key] = (None, [])
+            if newest_set:
+                scenes, ice, valid = self._classified(newest_set)
+                looks = clean_ice.looks_like_debris(scenes[0].bands, self._thresholds)
+                parts = clean_ice.debris_parts(
+                    ice, valid, looks, scenes[0].transform, scenes[0].crs, reference.geometry, self._thresholds
+                )
+                self._debris[key] = (parts, newest_set)
+        return self._debris[key]
