@@ -1,4 +1,4 @@
-"""`arctic-assets`: build, status, query, verify, sample.
+"""`arctic-assets`: build, status, query, verify, sample, outline.
 
 The same graph and the same Dagster instance as in the UI; this module only reads options and prints.
 """
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from arctic_assets import __version__, settings
 from arctic_assets.errors import ArcticAssetsError, SettingsError
+from arctic_assets.outline_commands import commands as outline_commands
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -217,6 +218,9 @@ def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: l
                 progress.stop_task(task)
 
         return execute(defs, instance, groups, on_event)
+
+
+main.add_command(outline_commands(_home, lambda home: _settings(home, None, None)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 
 from arctic_assets.sample.common import generator
 from arctic_assets.sample.era5 import FIRST_YEAR, Climate, Field, grib_attributes, month_number, wrapped, write_years
+from arctic_assets.sources.rgi7 import REGIONS
 
 _WETTEST_M_PER_DAY, _DRIEST_M_PER_DAY = 0.0075, 0.0006
 _PATTERNS = 4

@@ -181,10 +181,10 @@ def open_object(path: Path) -> xr.Dataset:
     """Read a file of any layout into memory and close it.
 
     Returns:
-        Those of `t2m` (K) and `tp` (m per day; both month, latitude, longitude), `z` (m² s-2; latitude, longitude) and `lsm` (0..1; latitude,
-        longitude) that the file has. Coordinates: `month` ('YYYY-MM', ascending), `status` of each month ('final',
-        'preliminary'), `latitude` as in the file, `longitude` ascending without a break from a first value in
-        [-180, 180). Attribute `is_synthetic`.
+        Those of `t2m` (K) and `tp` (m per day; both month, latitude, longitude), `z` (m² s-2; latitude, longitude)
+        and `lsm` (0..1; latitude, longitude) that the file has. Coordinates: `month` ('YYYY-MM', ascending), `status`
+        of each month ('final', 'preliminary'), `latitude` as in the file, `longitude` ascending without a break from
+        a first value in [-180, 180). Attribute `is_synthetic`.
 
     Raises:
         SourceError: the file cannot be read, or holds something else than monthly ERA5 fields.

@@ -70,8 +70,8 @@ class Thickness(Table):
     density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920))
     rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
     sigma_kind: str = column(
-        "What thickness_sigma_m is: the record's bands, the product's own error, the larger of both products' error and "
-        "half their difference, or the first-order error of the inversion",
+        "What thickness_sigma_m is: the record's bands, the product's own error, the larger of both products' error "
+        "and half their difference, or the first-order error of the inversion",
         isin=("record_bands", "product", "spread", "first_order"),
     )
     n_products: int = column("Number of products in the row", unit="1", hard=(1, 2))
