@@ -56,10 +56,13 @@ def build_defs(
     current = current or settings.load()
     partitions = Partitions(glaciers.load(current.glaciers), current)
     warehouse = Warehouse(database=str(current.warehouse))
+    automation = jobs.build(partitions)
     return dg.Definitions(
         assets=[asset for module in ASSET_MODULES for asset in module.build(partitions)],
         asset_checks=of_tables.build(partitions.registry),
-        jobs=jobs.build(partitions),
+        jobs=automation.jobs,
+        sensors=automation.sensors,
+        schedules=automation.schedules,
         resources={
             "warehouse": warehouse,
             "warehouse_io_manager": WarehouseIOManager(warehouse=warehouse),

@@ -29,6 +29,8 @@ class Settings:
         start_year: first year of the yearly partitions.
         start_month: first month of the monthly partitions, `YYYY-MM`.
         inventories: dated outline sets; `rgi7` is the reference, the others are nominal years.
+        catch_up: the first look of the sensor for new ERA5 months brings in what came since the last month held;
+            else it takes the present as the baseline.
     """
 
     home: Path
@@ -37,6 +39,7 @@ class Settings:
     start_year: int = 1980
     start_month: str = "1985-01"
     inventories: tuple[str, ...] = DEFAULT_INVENTORIES
+    catch_up: bool = False
 
     @property
     def mirror_kind(self) -> Literal["sample", "live", "url", "directory"]:
@@ -91,6 +94,8 @@ def load(**overrides: object) -> Settings:
         settings = replace(settings, start_year=year, start_month=month)
     if inventories := env(f"{_PREFIX}INVENTORIES"):
         settings = replace(settings, inventories=_inventories(inventories))
+    if first_look := env(f"{_PREFIX}FIRST_LOOK"):
+        settings = replace(settings, catch_up=_catch_up(first_look))
     settings = replace(settings, **{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     settings = replace(
         settings,
@@ -118,6 +123,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MIRROR": settings.mirror,
         "START": f"{settings.start_year},{settings.start_month}",
         "INVENTORIES": ",".join(settings.inventories),
+        "FIRST_LOOK": "catch_up" if settings.catch_up else "baseline",
     }
     if settings.glaciers:
         variables["GLACIERS"] = str(settings.glaciers)
@@ -150,3 +156,15 @@ def _inventories(text: str) -> tuple[str, ...]:
             todo="correct or unset the variable",
         )
     return keys
+
+
+def _catch_up(text: str) -> bool:
+    if text not in ("baseline", "catch_up"):
+        raise SettingsError(
+            "what the first look for new months does cannot be read",
+            where=f"{_PREFIX}FIRST_LOOK",
+            expected="baseline or catch_up",
+            got=text,
+            todo="correct or unset the variable",
+        )
+    return text == "catch_up"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -134,6 +134,7 @@ def execute(
     instance: dg.DagsterInstance,
     groups: Sequence[Sequence[Run]],
     on_event: Callable[[Run, dg.DagsterEvent], None],
+    tags: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run the groups one after the other; what lies downstream of a failed asset is skipped.
 
@@ -142,6 +143,7 @@ def execute(
         instance: where events go.
         groups: of `plan`.
         on_event: called for each event, for a display.
+        tags: further tags of the runs.
     """
     graph = defs.resolve_asset_graph()
     outcome = Outcome()
@@ -164,7 +166,7 @@ def execute(
             instance=instance,
             asset_selection=keys,
             run_id=run_id,
-            tags={**run.tags, PID_TAG: str(os.getpid())},
+            tags={**(tags or {}), **run.tags, PID_TAG: str(os.getpid())},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the caller shows events
         )

@@ -1,29 +1,32 @@
-"""Jobs named by intent. Sensors and schedules that launch them are a later part."""
+"""All jobs: those that select assets for the launchpad, and those by intent (`updates`)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 
+from arctic_assets.automation import schedules, sensors, updates
 from arctic_assets.partitions import Partitions
 
 
-def build(partitions: Partitions) -> list[Any]:
-    """The jobs: one over the assets of each grain, so that the launchpad takes a range or a rectangle."""
-    return [
-        dg.define_asset_job(
-            "rebuild_exports",
-            selection=dg.AssetSelection.groups("exports"),
-            description="Workbook, Parquet tables, the DuckDB copy for readers, and the coverage map.",
+def build(partitions: Partitions) -> dg.Definitions:
+    """Jobs, and the sensors and the schedule that launch them."""
+    exports = dg.define_asset_job(
+        "rebuild_exports",
+        selection=dg.AssetSelection.groups("exports"),
+        description="Workbook, Parquet tables, the DuckDB copy for readers, and the coverage map.",
+    )
+    temperature = dg.define_asset_job(
+        "rebuild_temperature",
+        selection=dg.AssetSelection.assets("derived/temperature_monthly"),
+        partitions_def=partitions.month_glaciers,
+        description=(
+            "Monthly temperature over a range of months and glaciers in one run: set the tags "
+            "dagster/asset_partition_range_start and dagster/asset_partition_range_end."
         ),
-        dg.define_asset_job(
-            "rebuild_temperature",
-            selection=dg.AssetSelection.assets("derived/temperature_monthly"),
-            partitions_def=partitions.month_glaciers,
-            description=(
-                "Monthly temperature over a range of months and glaciers in one run: set the tags "
-                "dagster/asset_partition_range_start and dagster/asset_partition_range_end."
-            ),
-        ),
-    ]
+    )
+    by_intent = updates.jobs(partitions)
+    return dg.Definitions(
+        jobs=[exports, temperature, *by_intent],
+        sensors=sensors.build(partitions, {job.name: job for job in by_intent}),
+        schedules=schedules.build(partitions, exports),
+    )

@@ -59,6 +59,13 @@ class Page(NamedTuple):
     media_type: str
 
 
+class Marks(NamedTuple):
+    """What a server or file system says of a file's version."""
+
+    etag: str | None
+    last_modified: str | None
+
+
 class _TryAgain(Exception):
     """A failure that may pass: why, the pause the server asks for, and after how many attempts it will not."""
 
@@ -108,6 +115,27 @@ class Client:
                 return Page(response.url, response.text, media_type)
 
         return self._persist(once, url)
+
+    def marks(self, url: str) -> Marks | None:
+        """The marks of a file, without fetching it; None when the server says that there is none (404, 410).
+
+        Asks for one byte, which also servers answer that refuse HEAD.
+
+        Raises:
+            SourceError: the server cannot be reached or answers with an error.
+        """
+
+        def once() -> Marks | None:
+            with self._get(url, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}) as response:
+                if response.status_code in _GONE:
+                    return None
+                self._expect_part(response, url)
+                return Marks(response.headers.get("ETag"), response.headers.get("Last-Modified"))
+
+        return self._persist(once, url)
+
+    def _expect_part(self, response: requests.Response, url: str) -> None:
+        _expect(response, {200, 206}, url, None)
 
     def download(
         self, url: str, target: Path, known: SourceObject | None = None, account: Account | None = None

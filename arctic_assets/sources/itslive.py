@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -45,11 +45,12 @@ from arctic_assets.sources.base import (
     Unchanged,
     Verified,
 )
-from arctic_assets.sources.http import Client, public_url
+from arctic_assets.sources.http import Client, Marks, public_url
 from arctic_assets.sources.origins import open_origin
 from arctic_assets.sources.zips import describe_head
 
 if TYPE_CHECKING:
+    import requests
     from affine import Affine
     from numpy.typing import ArrayLike, NDArray
     from rasterio import DatasetReader
@@ -195,40 +196,19 @@ def remotes(
     ]
 
 
-class Marks(NamedTuple):
-    """What a server or file system says of a file's version."""
-
-    etag: str | None
-    last_modified: str | None
-
-
 class _Asking(Client):
-    """The client, asking whether a file is there without fetching it."""
+    """The client, asking for the marks of files that GDAL must be able to read in parts."""
 
-    def marks(self, url: str) -> Marks | None:
-        """The marks of a file; None when the server says that there is none (404, 410).
-
-        Asks for one byte, so that a server that cannot deliver ranges is found out before GDAL drinks the whole file.
-
-        Raises:
-            SourceError: the server cannot be reached, answers with an error, or ignores ranges.
-        """
-
-        def once() -> Marks | None:
-            with self._get(url, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}) as response:
-                if response.status_code in (404, 410):
-                    return None
-                if response.status_code != 206:
-                    raise SourceError(
-                        "a window cannot be cut out of a mosaic at this address",
-                        where=public_url(url),
-                        expected="HTTP 206 to a request for a range of bytes, or 404",
-                        got=f"HTTP {response.status_code}",
-                        todo="serve the mosaics with a web server that knows Range, or use a mirror directory",
-                    )
-                return Marks(response.headers.get("ETag"), response.headers.get("Last-Modified"))
-
-        return self._persist(once, url)
+    def _expect_part(self, response: requests.Response, url: str) -> None:
+        # found out before GDAL drinks the whole file
+        if response.status_code != 206:
+            raise SourceError(
+                "a window cannot be cut out of a mosaic at this address",
+                where=public_url(url),
+                expected="HTTP 206 to a request for a range of bytes, or 404",
+                got=f"HTTP {response.status_code}",
+                todo="serve the mosaics with a web server that knows Range, or use a mirror directory",
+            )
 
 
 @dataclass
@@ -311,6 +291,14 @@ class Mosaics:
         if not self._cut(mosaic, remote, target):
             return Missing(f"the centreline lies outside the ITS_LIVE mosaic {remote.region}", what=what)
         return Delivery(url, etag=marks.etag, last_modified=marks.last_modified)
+
+    def has(self, region: str, year: int) -> bool:
+        """Whether there is a mosaic of a region and year, of either version.
+
+        Raises:
+            SourceError: the server is down or refuses: that does not mean that there is none.
+        """
+        return not isinstance(self._find(region, year), Missing)
 
     def _find(self, region: str, year: int) -> tuple[Mosaic, Marks] | Missing:
         """The mosaic that has a year, by the preferred version; looked for once."""

@@ -1,6 +1,7 @@
 """exports/workbook, exports/tables and exports/coverage."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -13,6 +14,9 @@ from arctic_assets.tables import TABLES, Table
 
 LATEST = "latest"
 """Folder of the exports of the present tables; releases get folders of their own."""
+EXPORTS = ("workbook", "tables", "coverage")
+MADE_FROM = "fingerprint of the tables"
+"""Metadata of each export: it is stale when the tables have another one."""
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -38,7 +42,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         tables = _tables(warehouse)
         path = _folder(store) / "arctic_glacier_dataset.xlsx"
         write_workbook(path, tables, warehouse.sources(), warehouse.gaps(), registry, _facts())
-        return dg.MaterializeResult(metadata={**_file(path), **_synthetic(tables)})
+        return _result(warehouse, {**_file(path), **_synthetic(tables)})
 
     @dg.asset(
         key=["exports", "tables"],
@@ -57,14 +61,15 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         found = _tables(warehouse)
         paths = write_tables(_folder(store) / "tables", found, warehouse.sources(), warehouse.gaps(), registry)
         warehouse.publish(store.settings.published)
-        return dg.MaterializeResult(
-            metadata={
+        return _result(
+            warehouse,
+            {
                 "files": len(paths),
                 "rows": sum(len(f) for f in found.values()),
                 "folder": dg.MetadataValue.path(str(paths[0].parent)),
                 "DuckDB for readers": dg.MetadataValue.path(str(store.settings.published)),
                 **_synthetic(found),
-            }
+            },
         )
 
     @dg.asset(
@@ -90,16 +95,35 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         write_frame(folder / "coverage.parquet", frame)
         coverage_figure(frame, folder / "coverage.png")
         states = frame["state"].value_counts()
-        return dg.MaterializeResult(
-            metadata={
+        return _result(
+            warehouse,
+            {
                 "heat map": dg.MetadataValue.md(coverage_markdown(frame)),
                 **{str(state): int(n) for state, n in states.items()},
                 "figure": dg.MetadataValue.path(str(folder / "coverage.png")),
                 **_synthetic(found),
-            }
+            },
         )
 
     return [workbook, tables, coverage]
+
+
+def stale_exports(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[str]:
+    """Exports that were written from other tables than those that are there now; those never written are not named."""
+    now = warehouse.fingerprint()
+    stale = []
+    for name in EXPORTS:
+        event = instance.get_latest_materialization_event(dg.AssetKey(["exports", name]))
+        found = event.asset_materialization.metadata.get(MADE_FROM) if event and event.asset_materialization else None
+        if found is not None and found.value != now:
+            stale.append(f"exports/{name}")
+    return stale
+
+
+def _result(warehouse: Warehouse, metadata: dict[str, Any]) -> dg.MaterializeResult:
+    """The materialisation; its data version follows the tables that went in."""
+    fingerprint = warehouse.fingerprint()
+    return dg.MaterializeResult(metadata={**metadata, MADE_FROM: fingerprint}, data_version=dg.DataVersion(fingerprint))
 
 
 def _tables(warehouse: Warehouse) -> dict[type[Table], pd.DataFrame]:
