@@ -27,14 +27,15 @@ from arctic_assets.assets.raw import (
     revision,
     rgi7,
 )
-from arctic_assets.assets.wiring import RawStore, WarehouseIOManager
+from arctic_assets.assets.wiring import RawStore, WarehouseIOManager, provider_specs
 from arctic_assets.automation import jobs
 from arctic_assets.checks import of_tables
 from arctic_assets.partitions import Partitions
 from arctic_assets.storage.warehouse import Warehouse
 
+RAW_MODULES = (rgi7, landsat, revision, era5, fog, amce, literature, farinotti, millan, dem, itslive)
 ASSET_MODULES = (
-    *(rgi7, landsat, revision, era5, fog, amce, literature, farinotti, millan, dem, itslive),
+    *RAW_MODULES,
     *(outline, area, thickness, velocity, temperature, mass_balance, change),
     products,
 )
@@ -58,14 +59,17 @@ def build_defs(
     warehouse = Warehouse(database=str(current.warehouse))
     automation = jobs.build(partitions)
     return dg.Definitions(
-        assets=[asset for module in ASSET_MODULES for asset in module.build(partitions)],
+        assets=[
+            *provider_specs([module.source.PRODUCT for module in RAW_MODULES]),
+            *(asset for module in ASSET_MODULES for asset in module.build(partitions)),
+        ],
         asset_checks=of_tables.build(partitions.registry),
         jobs=automation.jobs,
         sensors=automation.sensors,
         schedules=automation.schedules,
         resources={
             "warehouse": warehouse,
-            "warehouse_io_manager": WarehouseIOManager(warehouse=warehouse),
+            "warehouse_io_manager": WarehouseIOManager(warehouse=warehouse, published=str(current.published)),
             "store": RawStore(home=str(current.home), mirror=current.mirror, registry=str(current.glaciers or "")),
             **(resources or {}),
         },

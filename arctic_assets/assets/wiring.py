@@ -3,11 +3,13 @@
 Belongs here: decorators, resources and the I/O manager. Not here: anything about a variable or a provider.
 """
 
+import datetime as dt
 import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -24,13 +26,15 @@ from arctic_assets.tables import TABLES, Column, Table
 from arctic_assets.tables.base import columns_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from arctic_assets.sources.base import Missing, Origin, Remote
 
 OWNERS = ["team:arctic-assets"]
 SHOWN_REASONS = 5
 _TIME = re.compile(r"\b(19|20)\d\d(-\d\d)?\b(?!-)")
+
+
+MONTHLY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(days=45), warn_window=dt.timedelta(days=38))
+"""For the monthly chain: ERA5 of a month comes about six days after its end, so each month brings a materialisation."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     """Writes what table assets return. Assets read through the `warehouse` resource, which takes queries."""
 
     warehouse: dg.ResourceDependency[Warehouse]
+    published: str = Field(description="DuckDB file for readers: a whole copy, replaced at once after each write")
 
     def handle_output(self, context: dg.OutputContext, obj: Made) -> None:
         """Replace the partitions of the run, and report what that did."""
@@ -69,6 +74,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             partitions=keys,
             gaps=obj.gaps,
         )
+        self.warehouse.publish(Path(self.published))
         context.add_output_metadata(
             {
                 "rows of this run": written.rows,
@@ -131,7 +137,7 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
                 got.missing.append(remote)
                 continue
 
-            def transfer(part: "Path", held: SourceObject | None, remote: "Remote" = remote) -> Delivery | None:
+            def transfer(part: Path, held: SourceObject | None, remote: "Remote" = remote) -> Delivery | None:
                 answer = origin.fetch(remote, part, held)
                 if isinstance(answer, Missing) and not remote.optional:
                     got.missing.append(answer)
@@ -185,6 +191,7 @@ def table_asset(
     deps: Sequence[dg.AssetDep | str],
     code_version: str,
     kinds: set[str],
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Made]], dg.AssetsDefinition]:
     """Declare an asset of the schema `derived`: its function returns `Made`, everything else comes from the model.
 
@@ -194,6 +201,7 @@ def table_asset(
         deps: upstream assets, with a mapping where Dagster cannot infer it.
         code_version: version of the method; raise it when numbers change.
         kinds: libraries shown as icons, `duckdb` is added.
+        freshness: how old its newest materialisation may be.
     """
     definition = partitions.of(model.grain())
 
@@ -208,6 +216,7 @@ def table_asset(
             code_version=code_version,
             owners=OWNERS,
             kinds={"duckdb", *kinds},
+            freshness_policy=freshness,
             tags={"grain": model.grain()},
             description=_described(function.__doc__, model),
             metadata={
@@ -227,19 +236,21 @@ def raw_asset(
     *,
     deps: Sequence[dg.AssetDep | str] = (),
     kinds: set[str],
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """Declare an asset that archives a provider's files; its card comes from the product."""
 
     def declare(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
         return dg.asset(
             key=["raw", name],
-            deps=[_dep(d) for d in deps],
+            deps=[dg.AssetDep(_provider_key(product)), *(_dep(d) for d in deps)],
             partitions_def=partitions_def,
             backfill_policy=dg.BackfillPolicy.single_run() if partitions_def else None,
             group_name="raw",
             code_version="1",
             owners=OWNERS,
             kinds=kinds,
+            freshness_policy=freshness,
             tags={"provider": product.provider},
             description=inspect.cleandoc(function.__doc__ or ""),
             metadata={
@@ -257,6 +268,24 @@ def raw_asset(
         )(function)
 
     return declare
+
+
+def provider_specs(products: Iterable[Product]) -> list[dg.AssetSpec]:
+    """The providers as external assets, where the lineage begins; several products may come from one provider."""
+    by_key: dict[dg.AssetKey, list[Product]] = {}
+    for product in products:
+        by_key.setdefault(_provider_key(product), []).append(product)
+    return [
+        dg.AssetSpec(
+            key,
+            description="\n\n".join(f"{p.name}. {p.cadence}, {p.latency}. {p.licence}." for p in own),
+            group_name="providers",
+            kinds={"external"},
+            owners=OWNERS,
+            metadata={f"{p.name}, homepage": dg.MetadataValue.url(p.homepage) for p in own},
+        )
+        for key, own in by_key.items()
+    ]
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
@@ -301,6 +330,10 @@ def gap_metadata(gaps: Mapping[str, str]) -> dict[str, Any]:
 def frequent_reasons(reasons: Iterable[str]) -> pd.Series:
     """How often each reason comes, most frequent first; years and months in them are left out and counted together."""
     return pd.Series([_TIME.sub("…", reason) for reason in reasons], dtype="str").value_counts()
+
+
+def _provider_key(product: Product) -> dg.AssetKey:
+    return dg.AssetKey(["provider", product.provider])
 
 
 def _dep(dep: dg.AssetDep | str) -> dg.AssetDep:

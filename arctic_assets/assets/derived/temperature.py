@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
+from arctic_assets.assets.wiring import MONTHLY, Made, RawStore, gap_reasons, table_asset
 from arctic_assets.assets.zonal import Wanted, ZonalReader
 from arctic_assets.partitions import MONTHS_OF_YEAR, PER_GLACIER, Partitions, scope
 from arctic_assets.science import temperature as science
@@ -37,6 +37,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         deps=["raw/era5", dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER)],
         code_version="1",
         kinds={"xarray"},
+        freshness=MONTHLY,
     )
     def temperature_monthly(
         context: dg.AssetExecutionContext, config: TemperatureConfig, store: RawStore, warehouse: Warehouse

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from arctic_assets.assets.members import members_of, outline_files, outlines_of
-from arctic_assets.assets.wiring import RawStore, raw_asset
+from arctic_assets.assets.wiring import MONTHLY, RawStore, raw_asset
 from arctic_assets.partitions import Partitions
 from arctic_assets.science.links import Members
 from arctic_assets.sources import era5 as source
@@ -25,6 +25,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         partitions.months,
         deps=[dg.AssetDep(["raw", "rgi7"], partition_mapping=dg.AllPartitionMapping())],
         kinds={"netcdf"},
+        freshness=MONTHLY,
     )
     def era5(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> dg.MaterializeResult:
         """ERA5 monthly means of 2 m temperature, and the model's orography and land fraction, over the glaciers.
