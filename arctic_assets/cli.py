@@ -1,10 +1,11 @@
-"""`arctic-assets`: build, status, query, verify, sample, outline.
+"""`arctic-assets`: build, status, query, verify, sample, serve-mirror, outline.
 
 The same graph and the same Dagster instance as in the UI; this module only reads options and prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from arctic_assets import __version__, settings
 from arctic_assets.errors import ArcticAssetsError, SettingsError
+from arctic_assets.mirror_server import PORT, MirrorServer
 from arctic_assets.outline_commands import commands as outline_commands
 
 if TYPE_CHECKING:
@@ -154,6 +156,22 @@ def verify(home: Path | None) -> None:
     for found in objects:
         archive.verify(found)
     console.print(f"{len(objects)} archived files are as they were stored")
+
+
+@main.command("serve-mirror")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 lets others in")
+@click.option("--port", default=PORT, show_default=True, help="0 takes a free one")
+def serve_mirror(directory: Path, host: str, port: int) -> None:
+    """Serve a mirror (a directory with one folder per provider, or an archive, <home>/raw) over HTTP until Ctrl-C."""
+    with MirrorServer(directory, host, port) as server:
+        folders = sorted(f.name for f in directory.iterdir() if f.is_dir() and not f.name.startswith("."))
+        click.echo(f"{directory} ({', '.join(folders) or 'no folder of a provider'}) is at {server.url}")
+        click.echo(f"use it: arctic-assets build --mirror {server.url}")
+        click.echo("Ctrl-C ends it")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.wait()
+    click.echo("\nended")
 
 
 def _settings(home: Path | None, glaciers: Path | None, mirror: str | None) -> settings.Settings:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "provenance": set[str](),
     "settings": {"errors"},
     "glaciers": {"errors"},
+    "mirror_server": {"errors"},
     "science": {"science", "tables", "errors"},
     "tables": {"science", "tables", "errors"},
     "sources": {"sources", *COMMON},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "publish": {"publish", *COMMON},
 }
 """Rooms of ours that a room may import; rooms not named here may import all."""
-STANDARD_LIBRARY_ONLY = {"errors", "provenance", "settings", "glaciers"}
+STANDARD_LIBRARY_ONLY = {"errors", "provenance", "settings", "glaciers", "mirror_server"}
 MAY_IMPORT_DAGSTER = {"assets", "checks", "automation", "definitions", "cli", "partitions", "storage"}
 HEAVY = {
     "exactextract",

@@ -1,39 +1,34 @@
 """A small HTTP server on the loopback interface: routes, a log of what was asked, answers that can break.
 
-Servers that speak a provider's protocol (`server.StaticServer`, the Climate Data Store) extend `LoopbackServer`: they
-add routes in their constructor or override `otherwise`. What belongs to one protocol only does not belong here.
+Servers that speak a provider's protocol (`server.StaticServer`, `stac`, the Climate Data Store) extend
+`LoopbackServer`: they add routes in their constructor or override `otherwise`. What belongs to one protocol only does
+not belong here; what can break is in `faults`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+
+from arctic_assets import mirror_server
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(mirror_server.Request):
     """What a client asked. `path` is decoded and without the query; header names are lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, list[str]]
-    headers: Mapping[str, str]
-    body: bytes = b""
 
     def json(self) -> Any:
         return json.loads(self.body)
 
 
 @dataclass
-class Response:
+class Response(mirror_server.Response):
     """What goes back.
 
     Attributes:
@@ -41,14 +36,20 @@ class Response:
         body: the bytes; also given for HEAD, where only their length is sent.
         headers: besides Content-Length, which the server adds.
         stated_length: Content-Length to state instead of the true one.
+        has_length: state a Content-Length; else the body ends with the connection.
         cut_after: close the connection after so many bytes of the body.
+        silent_s: wait so long before the first byte.
+        stalled_s: wait so long after the last byte that is sent, before the connection closes.
+        is_closed: close the connection before the first byte.
     """
 
-    status: int = 200
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
     stated_length: int | None = None
+    has_length: bool = True
     cut_after: int | None = None
+    silent_s: float = 0.0
+    stalled_s: float = 0.0
+    is_closed: bool = False
 
     @classmethod
     def of_json(cls, content: object, status: int = 200, **headers: str) -> Response:
@@ -67,27 +68,31 @@ class Exchange:
 
 
 Route = Callable[[Request, re.Match[str]], Response]
+Fault = Callable[[Request, Response], Response]
 
 
-class LoopbackServer:
+class LoopbackServer(mirror_server.Server):
     """HTTP/1.1 on 127.0.0.1 and a free port, one thread per connection, as a context manager.
 
     Attributes:
         log: every exchange, in the order in which it was finished.
+        faults: what is queued to go wrong, by path.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.log: list[Exchange] = []
         self.lock = threading.RLock()
+        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._always: list[tuple[re.Pattern[str], Fault]] = []
+        self._ends = threading.Event()
         self._routes: list[tuple[str, re.Pattern[str], Route]] = []
-        self._http: _Http | None = None
-        self._thread: threading.Thread | None = None
 
     def route(self, method: str, pattern: str, handler: Route) -> None:
         """Answer requests whose whole path matches `pattern` (a regular expression); the first route wins."""
         self._routes.append((method, re.compile(pattern), handler))
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Response:  # type: ignore[override]
         """The answer of the first route that matches, else `otherwise`."""
         for method, pattern, handler in self._routes:
             if request.method == method and (match := pattern.fullmatch(request.path)):
@@ -98,11 +103,21 @@ class LoopbackServer:
         """The answer when no route matches: 404, unless a server knows better."""
         return Response(404, b"not found")
 
-    @property
-    def url(self) -> str:
-        """Base URL without a trailing slash."""
-        assert self._http is not None, "the server runs inside `with` only"
-        return f"http://127.0.0.1:{self._http.server_port}"
+    def break_path(self, path: str, *faults: Fault) -> None:
+        """Queue faults for a path (`/rgi7/x.zip`)."""
+        with self.lock:
+            self.faults[path].extend(faults)
+
+    def break_always(self, pattern: str, fault: Fault) -> None:
+        """Put a fault on every answer whose whole path matches `pattern`, until `heal`."""
+        with self.lock:
+            self._always.append((re.compile(pattern), fault))
+
+    def heal(self) -> None:
+        """From now on all answers are whole."""
+        with self.lock:
+            self.faults.clear()
+            self._always.clear()
 
     def count(self, method: str | None = None, path: str | None = None, status: int | None = None) -> int:
         """How many exchanges had this method, path and status (None: any)."""
@@ -118,74 +133,40 @@ class LoopbackServer:
         with self.lock:
             return sum(e.sent for e in self.log)
 
-    def __enter__(self) -> Self:
-        self._http = _Http(self)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever,
-            kwargs={"poll_interval": 0.02},
-            name=type(self).__name__,
-            daemon=True,
-        )
-        self._thread.start()
-        return self
+    def reply(self, handler: mirror_server.Handler, request: mirror_server.Request) -> None:
+        """Answer a request as it should be, or as it is broken."""
+        asked = Request(**vars(request))
+        response = self._spoilt(asked, self.answer(asked))
+        has_body = asked.method != "HEAD" and response.status not in (204, 304)
+        sent = response.body[: response.cut_after] if has_body and not response.is_closed else b""
+        with self.lock:  # before the answer leaves: a client that has it finds it in the log
+            self.log.append(Exchange(asked, response.status, len(sent)))
+        if response.silent_s:
+            self._ends.wait(response.silent_s)
+        if response.is_closed:
+            handler.hang_up()
+            return
+        length = len(response.body) if response.stated_length is None else response.stated_length
+        handler.begin(response, length if response.has_length else None)
+        handler.wfile.write(sent)
+        if has_body and (len(sent) != length or not response.has_length):
+            handler.wfile.flush()
+            if response.stalled_s:
+                self._ends.wait(response.stalled_s)
+            handler.hang_up()
+
+    def _spoilt(self, request: Request, response: Response) -> Response:
+        with self.lock:
+            queue = self.faults.get(request.path)
+            faults = [queue.popleft()] if queue else []
+            faults += [fault for pattern, fault in self._always if pattern.fullmatch(request.path)]
+        for fault in faults:
+            response = fault(request, response)
+        return response
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._http is not None and self._thread is not None
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-        self._http = self._thread = None
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # kept-alive connections of a client would hold the end of the test
-
-    def __init__(self, loopback: LoopbackServer) -> None:
-        self.loopback = loopback
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests, not worth a traceback."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Http
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 30
-
-    def _serve(self) -> None:
-        parts = urlsplit(self.path)
-        request = Request(
-            method=self.command,
-            path=unquote(parts.path),
-            query=parse_qs(parts.query, keep_blank_values=True),
-            headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
-        )
-        response = self.server.loopback.answer(request)
-        has_body = self.command != "HEAD" and response.status not in (204, 304)
-        body = response.body if has_body else b""
-        sent = body if response.cut_after is None else body[: response.cut_after]
-        with self.server.loopback.lock:  # before the answer leaves: a client that has it finds it in the log
-            self.server.loopback.log.append(Exchange(request, response.status, len(sent)))
-        self.send_response(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        length = len(response.body) if response.stated_length is None else response.stated_length
-        if response.status not in (204, 304):
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(sent)
-        if len(sent) != length and has_body:
-            self.wfile.flush()
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The log is `LoopbackServer.log`."""
+        self._ends.set()  # who is silent or stalls must not hold the end
+        super().__exit__(kind, error, trace)
+        self._ends.clear()
