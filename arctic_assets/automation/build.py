@@ -162,14 +162,17 @@ def execute(
                 on_event(run, entry.dagster_event)
 
         instance.add_event_listener(run_id, listen)
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=keys,
-            run_id=run_id,
-            tags={**(tags or {}), **run.tags, PID_TAG: str(os.getpid())},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the caller shows events
-        )
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=keys,
+                run_id=run_id,
+                tags={**(tags or {}), **run.tags, PID_TAG: str(os.getpid())},
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the caller shows events
+            )
+        finally:
+            _free_pools(instance, run_id)
         for event in result.all_events:
             if event.is_step_failure:
                 failed = _asset_of(event, keys)
@@ -201,8 +204,15 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         pid = run.tags.get(PID_TAG)
         if pid and not psutil.pid_exists(int(pid)):
             instance.report_run_failed(run, message=f"The process {pid} that executed this run is gone.")
+            _free_pools(instance, run.run_id)
             closed.append(run.run_id)
     return closed
+
+
+def _free_pools(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Give back the places that a run holds in pools: one that was interrupted or killed keeps them."""
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def _told(error: SerializableErrorInfo | None) -> str:

@@ -7,6 +7,7 @@ cannot be reached is never taken for one that has nothing new. Downloads belong 
 On a live platform the sensors run from the start; on a mirror they wait to be switched on.
 """
 
+import calendar
 import datetime as dt
 import hashlib
 import json
@@ -21,6 +22,7 @@ from arctic_assets.assets.wiring import RawStore
 from arctic_assets.automation import updates
 from arctic_assets.errors import SourceError
 from arctic_assets.partitions import Partitions
+from arctic_assets.sources.era5_files import compress, expand
 
 DEADLINE_S = 40.0
 """A tick that takes longer than 60 s is cut off by Dagster."""
@@ -48,12 +50,13 @@ def new_months(cursor: str | None, published: str, held: Collection[str], catch_
         catch_up: set the baseline to the last month held, so that what came after it is brought in; else to the last
             month published.
     """
-    baseline = cursor or (max(held, default=month_before(published)) if catch_up else published)
-    return Decision([m for m in months_between(baseline, published) if m not in held], baseline)
+    baseline = cursor or (max(held, default=published) if catch_up else published)
+    months = months_between(baseline, published)
+    return Decision([m for m in months if m not in held], baseline)
 
 
 def months_to_ask_again(
-    cursor: Mapping[str, str], preliminary: Sequence[str], today: dt.date, after_days: int = ASK_AGAIN_AFTER_DAYS
+    cursor: Mapping[str, str], preliminary: Sequence[str], today: dt.date, after_days: int
 ) -> list[str]:
     """Preliminary months that are old enough to be final, each asked for once a day at most.
 
@@ -66,26 +69,15 @@ def months_to_ask_again(
     due = []
     for month in sorted(set(preliminary)):
         year, number = int(month[:4]), int(month[5:])
-        end = dt.date(year + number // 12, number % 12 + 1, 1)
-        if (today - end).days >= after_days and cursor.get(month) != today.isoformat():
+        last_day = dt.date(year, number, calendar.monthrange(year, number)[1])
+        if (today - last_day).days >= after_days and cursor.get(month) != today.isoformat():
             due.append(month)
     return due
 
 
-def month_before(month: str) -> str:
-    """The month before."""
-    year, number = int(month[:4]), int(month[5:])
-    return f"{year - 1}-12" if number == 1 else f"{year}-{number - 1:02d}"
-
-
 def months_between(known: str, last: str) -> list[str]:
     """Months after `known` up to `last`."""
-    found = []
-    year, month = int(known[:4]), int(known[5:])
-    while f"{year}-{month:02d}" < last:
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-        found.append(f"{year}-{month:02d}")
-    return found
+    return expand([f"{known}..{last}"])[1:]
 
 
 def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[dg.SensorDefinition]:
@@ -123,7 +115,7 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
             store, "SELECT DISTINCT month FROM derived.temperature_monthly WHERE status = 'preliminary'"
         )
         today = dt.datetime.now(dt.UTC).date()
-        due = months_to_ask_again(asked, [str(month) for (month,) in preliminary], today)
+        due = months_to_ask_again(asked, [str(month) for (month,) in preliminary], today, ASK_AGAIN_AFTER_DAYS)
         if not due:
             return dg.SkipReason("no preliminary month is old enough, or each was asked for today")
         cursor = json.dumps(asked | dict.fromkeys(due, today.isoformat()))
@@ -276,10 +268,4 @@ def _published_rows(store: RawStore, sql: str) -> list[tuple[Any, ...]]:
 
 def _stretches(months: Sequence[str]) -> list[tuple[str, str]]:
     """First and last month of each stretch of consecutive months."""
-    found: list[tuple[str, str]] = []
-    for month in sorted(months):
-        if found and months_between(found[-1][1], month) == [month]:
-            found[-1] = (found[-1][0], month)
-        else:
-            found.append((month, month))
-    return found
+    return [(text[:7], text[-7:]) for text in compress(months)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from arctic_assets.assets.wiring import RawStore, last_month
+from arctic_assets.assets.wiring import PART_OF, RawStore, last_month
 from arctic_assets.automation import build
 from arctic_assets.automation.build import Extent
 from arctic_assets.partitions import Partitions
@@ -22,7 +22,6 @@ from arctic_assets.partitions import Partitions
 if TYPE_CHECKING:
     from arctic_assets.automation.build import Outcome, Run
 
-PART_OF = "arctic_assets/part_of"
 CAUSE = "arctic_assets/cause"
 _DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
 _FIRST = "First month, YYYY-MM; empty for the first there is."

@@ -39,9 +39,10 @@ def last_published_month(client: Client = QUICK, url: str | None = None) -> str:
     Raises:
         SourceError: the catalogue cannot be reached, or says no end.
     """
-    from arctic_assets.sources.era5 import CDS_URL, DATASET
+    from arctic_assets.sources.cds import URL
+    from arctic_assets.sources.era5 import DATASET
 
-    base = (url or os.environ.get("CDSAPI_URL") or CDS_URL).rstrip("/")
+    base = (url or os.environ.get("CDSAPI_URL") or URL).rstrip("/")
     address = f"{base}/catalogue/v1/collections/{DATASET}"
     page = client.page(address)
     try:
@@ -94,12 +95,14 @@ def names_that_are_new(names: Iterable[str], held: Sequence[SourceObject]) -> li
 
 
 def _changed_file(held: SourceObject, root: Path) -> Change | None:
+    if not held.last_modified:  # windows out of several tiles
+        return None
     path = root / held.url.removeprefix("mirror:")
     if not path.is_file():
         return Change(held, "the mirror no longer has it")
     stat = path.stat()
     modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")
-    if held.last_modified and modified in held.last_modified:
+    if modified in held.last_modified:
         return None
     if held.url.endswith(held.path):  # the whole file: its bytes decide, not its date
         if stat.st_size == held.bytes:

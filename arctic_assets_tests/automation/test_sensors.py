@@ -1,0 +1,235 @@
+"""Sensors: what they decide, and a month of ERA5 that comes, turns final and moves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from arctic_assets.assets.wiring import RawStore
+from arctic_assets.automation import sensors
+from arctic_assets.definitions import build_defs
+from arctic_assets.errors import SourceError
+from arctic_assets.sources import looks
+from arctic_assets.sources.http import Client
+from arctic_assets.tables import TemperatureMonthly
+from arctic_assets_tests.testkit.base import Response
+from arctic_assets_tests.testkit.cds import CdsServer
+from arctic_assets_tests.testkit.platform import SHARED, Platform, copy_of, platform
+
+IMPATIENT = Client(attempts=1, timeout_s=(2.0, 2.0))
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_look_sets_the_baseline() -> None:
+    assert sensors.new_months(None, "2026-10", {"2026-07"}, catch_up=False) == ([], "2026-10")
+
+
+def test_the_first_look_catches_up_where_it_is_told_to() -> None:
+    found = sensors.new_months(None, "2026-02", {"2025-10", "2025-11"}, catch_up=True)
+    assert found == (["2025-12", "2026-01", "2026-02"], "2025-11")
+
+
+def test_new_months_are_those_after_the_baseline_that_no_table_has() -> None:
+    assert sensors.new_months("2026-07", "2026-10", {"2026-09"}, catch_up=False) == (["2026-08", "2026-10"], "2026-07")
+    assert sensors.new_months("2026-07", "2026-10", {"2026-08", "2026-09", "2026-10"}, catch_up=False).months == []
+    assert sensors.new_months("2026-07", "2026-06", set(), catch_up=False).months == []
+
+
+@pytest.mark.parametrize(("day", "due"), [("2026-10-29", []), ("2026-10-30", ["2026-08"])])
+def test_preliminary_months_are_asked_for_again_when_they_are_old_enough(day: str, due: list[str]) -> None:
+    """60 days after 31 August is 30 October."""
+    today = dt.date.fromisoformat(day)
+    assert sensors.months_to_ask_again({}, ["2026-08", "2026-09"], today, 60) == due
+
+
+def test_a_preliminary_month_is_asked_for_once_a_day() -> None:
+    today = dt.date(2026, 12, 24)
+    asked = {"2026-08": "2026-12-24", "2026-09": "2026-12-23"}
+    assert sensors.months_to_ask_again(asked, ["2026-08", "2026-09"], today, 60) == ["2026-09"]
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_says_the_last_month_without_a_key() -> None:
+    with CdsServer(last="2026-02") as server:
+        assert looks.last_published_month(IMPATIENT, server.api) == "2026-02"
+        assert not any("private-token" in exchange.request.headers for exchange in server.log)
+
+
+@pytest.mark.parametrize("answer", [Response(500), Response(200, b"<html>maintenance</html>"), Response(200, b"{}")])
+def test_a_failed_look_is_never_nothing_there(answer: Response) -> None:
+    with CdsServer() as server:
+        server.answer = lambda request: answer  # type: ignore[method-assign]
+        with pytest.raises(SourceError):
+            looks.last_published_month(IMPATIENT, server.api)
+
+
+# --- a month comes, turns final and moves -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Real outlines; ERA5 comes from the server."""
+    if not (SHARED / "real").is_dir():
+        pytest.skip("the real provider files (../shared/real) are not here")
+    folder = tmp_path_factory.mktemp("outlined")
+    shutil.copytree(SHARED / "real/mirror/rgi7", folder / "mirror/rgi7")
+    found = platform(folder / "home", folder / "mirror", SHARED / "real/glaciers.csv", **START)
+    assert found.build('key:"raw/rgi7" or key:"derived/outline"').is_good
+    return found
+
+
+START = {"start_year": 2026, "start_month": "2026-07"}
+
+
+@pytest.fixture
+def live(outlined: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Platform, CdsServer]]:
+    shutil.copytree(outlined.current.home, tmp_path / "home")
+    found = platform(tmp_path / "home", "live", SHARED / "real/glaciers.csv", **START)
+    monkeypatch.setattr(looks, "QUICK", IMPATIENT)
+    with CdsServer(last="2026-09", final_until="2026-06") as server:
+        monkeypatch.setenv("CDSAPI_URL", server.api)
+        monkeypatch.setenv("CDSAPI_KEY", server.key)
+        yield found, server
+
+
+class Ticks:
+    """A sensor as the daemon ticks it: keeps its cursor, launches what it asks for, once per run key."""
+
+    def __init__(self, found: Platform, name: str, instance: dg.DagsterInstance) -> None:
+        self.current = found.current
+        self.registry = str(found.current.glaciers or "")
+        self.defs = build_defs(found.current)
+        self.sensor = self.defs.resolve_sensor_def(name)
+        self.instance = instance
+        self.cursor: str | None = None
+        self.launched: set[str] = set()
+
+    def tick(self) -> list[dg.DagsterRun]:
+        """Evaluate, launch, and return the runs of this tick that are not the job's own."""
+        resources = {"store": RawStore(home=str(self.current.home), mirror=self.current.mirror, registry=self.registry)}
+        with dg.build_sensor_context(self.instance, self.cursor, resources=resources) as context:
+            data = self.sensor.evaluate_tick(context)
+        self.cursor = data.cursor if data.cursor is not None else self.cursor
+        before = {run.run_id for run in self.instance.get_runs()}
+        for request in data.run_requests or []:
+            if request.run_key in self.launched:
+                continue
+            assert request.run_key
+            self.launched.add(request.run_key)
+            job = self.defs.resolve_job_def(request.job_name or self.sensor.job_name)
+            result = job.execute_in_process(
+                run_config=request.run_config, instance=self.instance, tags=dict(request.tags), raise_on_error=False
+            )
+            assert result.success
+        return [run for run in self.instance.get_runs() if run.run_id not in before and run.job_name == "__ASSET_JOB"]
+
+
+def runs_of(runs: list[dg.DagsterRun], asset: str) -> list[dg.DagsterRun]:
+    key = dg.AssetKey.from_user_string(asset)
+    return [run for run in runs if run.asset_selection and key in run.asset_selection]
+
+
+def test_a_new_month_is_there_after_a_tick_and_a_second_tick_does_nothing(live: tuple[Platform, CdsServer]) -> None:
+    found, server = live
+    with found.instance() as instance:
+        month = Ticks(found, "new_era5_month", instance)
+        assert month.tick() == [] and month.cursor == "2026-09"
+
+        server.last = "2026-10"
+        runs = month.tick()
+        assert len(runs_of(runs, "derived/temperature_monthly")) == 1
+        rows = found.rows(TemperatureMonthly)
+        assert set(rows["month"]) == {"2026-10"} and set(rows["status"]) == {"preliminary"}
+        assert len(rows) >= 3
+
+        jobs = len(server.jobs)
+        assert month.tick() == [] and len(server.jobs) == jobs
+
+
+def test_a_month_that_became_final_replaces_the_rows_and_keeps_the_old_values(
+    live: tuple[Platform, CdsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, server = live
+    with found.instance() as instance:
+        month = Ticks(found, "new_era5_month", instance)
+        month.tick()
+        server.last = "2026-10"
+        month.tick()
+        before = found.rows(TemperatureMonthly).set_index("glacier_id")["t2m_c"]
+
+        final = Ticks(found, "era5_became_final", instance)
+        assert final.tick() == []  # 2026-10 has just ended
+
+        monkeypatch.setattr(sensors, "ASK_AGAIN_AFTER_DAYS", -400)
+        colder = server.field
+        server.field = lambda lat, lon, name: colder(lat, lon, name) - 0.5
+        server.final_until = "2026-10"
+        assert runs_of(final.tick(), "derived/temperature_monthly")
+
+        rows = found.rows(TemperatureMonthly).set_index("glacier_id")
+        assert set(rows["status"]) == {"final"}
+        np.testing.assert_allclose(before - rows["t2m_c"], 0.5, atol=1e-4)
+        old = found.warehouse.query("SELECT glacier_id, t2m_c, status FROM history.temperature_monthly")
+        assert set(old["status"]) == {"preliminary"}
+        pd.testing.assert_series_equal(
+            old.set_index("glacier_id")["t2m_c"].sort_index(), before.sort_index(), check_names=False
+        )
+        assert final.tick() == []
+
+
+# --- other sensors ----------------------------------------------------------------------------------------------------
+
+
+def test_a_replaced_file_of_a_mirror_is_seen_and_brought_in(small_home: Platform, tmp_path: Path) -> None:
+    found = copy_of(small_home, tmp_path)
+    with found.instance() as instance:
+        look = Ticks(found, "provider_object_changed", instance)
+        assert look.tick() == []
+        file = next(Path(found.current.mirror).rglob("DOI-WGMS-FoG*.zip"))
+        with file.open("ab") as stream:
+            stream.write(b"\n")
+        os.utime(file)
+        runs = look.tick()
+        assert runs_of(runs, "raw/fog") and runs_of(runs, "derived/mass_balance")
+
+
+def test_a_provider_that_is_down_is_no_reason_to_move_the_cursor(
+    live: tuple[Platform, CdsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, server = live
+    monkeypatch.setenv("CDSAPI_URL", f"{server.url}/nowhere")
+    with found.instance() as instance:
+        month = Ticks(found, "new_era5_month", instance)
+        with pytest.raises(SourceError):
+            month.tick()
+        assert month.cursor is None
+
+
+def test_a_new_release_is_asked_for_once(small_home: Platform, tmp_path: Path) -> None:
+    found = copy_of(small_home, tmp_path)
+    with found.instance() as instance:
+        release = Ticks(found, "new_wgms_release", instance)
+        assert release.tick() == []
+        old = next(Path(found.current.mirror).rglob("DOI-WGMS-FoG*.zip"))
+        shutil.copyfile(old, old.with_name("DOI-WGMS-FoG-2027-02-10.zip"))
+        assert runs_of(release.tick(), "raw/fog")
+        assert release.tick() == []
+
+
+def test_sensors_run_from_the_start_on_a_live_platform_only(small_home: Platform, tmp_path: Path) -> None:
+    on_mirror = build_defs(small_home.current)
+    live = build_defs(platform(tmp_path / "live", "live").current)
+    assert {s.default_status for s in on_mirror.sensors or []} == {dg.DefaultSensorStatus.STOPPED}
+    assert {s.default_status for s in live.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
