@@ -63,6 +63,10 @@ class SourceError(ArcticAssetsError):
     """A provider's file or answer that is not what the provider promises."""
 
 
+class UnavailableError(SourceError):
+    """A provider that does not answer at the moment: trying again later may help, without a change of anything."""
+
+
 class ArchiveError(ArcticAssetsError):
     """A raw file that cannot be stored, or a stored one that no longer matches its sidecar."""
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from arctic_assets.sources.base import Missing, Origin, Remote
 
 OWNERS = ["team:arctic-assets"]
+PART_OF = "arctic_assets/part_of"
+"""Tag of a run that another one started: the id of that one."""
 SHOWN_REASONS = 5
 _TIME = re.compile(r"\b(19|20)\d\d(-\d\d)?\b(?!-)")
 
@@ -237,6 +239,7 @@ def raw_asset(
     deps: Sequence[dg.AssetDep | str] = (),
     kinds: set[str],
     freshness: dg.FreshnessPolicy | None = None,
+    pool: str | None = None,
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """Declare an asset that archives a provider's files; its card comes from the product."""
 
@@ -251,6 +254,7 @@ def raw_asset(
             owners=OWNERS,
             kinds=kinds,
             freshness_policy=freshness,
+            pool=pool,
             tags={"provider": product.provider},
             description=inspect.cleandoc(function.__doc__ or ""),
             metadata={
@@ -364,6 +368,7 @@ _MODELS = {model.table(): model for model in TABLES}
 
 __all__ = [
     "OWNERS",
+    "PART_OF",
     "Acquired",
     "ArcticAssetsError",
     "Made",

@@ -12,7 +12,7 @@ How bytes travel is in `origins`; where they are kept is the archive's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ class Remote:
         verify: opens the file and returns its facts; raises SourceError for a wrong one.
         url: live address, when it has one.
         request: what to ask the Climate Data Store for, instead of a URL.
+        halves: two requests that bring the same, for when this one is too large; none when it cannot be divided.
         optional: a missing one is no gap (RGI7 centrelines, for instance).
     """
 
@@ -51,6 +52,7 @@ class Remote:
     verify: Callable[[Path], Verified]
     url: str | None = None
     request: Mapping[str, Any] | None = None
+    halves: Callable[[], Sequence[Remote]] | None = None
     optional: bool = False
 
 

@@ -1,34 +1,30 @@
 """ERA5 monthly means of the Climate Data Store (CDS): the product, what to ask for, and asking.
 
 Layout of a mirror: `era5/*.nc` or `*.zip`, in any number, under any name, and what this module fetched itself:
-`era5/reanalysis-era5-single-levels-monthly-means/2m_temperature_07_81_10.25_76.25_34.75_1985-01_2024-12.nc` (region,
-north, west, south, east, first and last month).
+`era5/reanalysis-era5-single-levels-monthly-means/2m_temperature_07_81_10.25_76.25_34.75_1985-01_2024-12.nc` (variables,
+regions, north, west, south, east, first and last month).
 
-Not here: what is in the files and which one to take (`era5_files`, whose words are offered here too).
+Not here: what is in the files and which one to take (`era5_files`, whose words are offered here too), and how a job of
+the CDS is submitted and waited for (`cds`).
 
-The CDS computes a file for each request, and a request waits in a queue: so there is one box per region, not per
-glacier, and a request takes all months that fit in a rectangle of years by calendar months. Files split where step
-types differ, so temperature and the invariants are asked for apart. What the CDS returns for a rectangle are the
-months of it that exist.
-
-The key is read by `cdsapi` alone, from CDSAPI_KEY or ~/.cdsapirc.
+The CDS computes a file for each request, and a request waits in a queue: so there are as few as possible. A box is a
+rectangle: around all regions it holds mostly other land and sea, which does not matter for a month and does for forty
+years. Step types differ between temperature and precipitation, so that the CDS delivers both as two files in a zip; the
+invariants are asked for apart, since they are the same in each month. What the CDS returns for a rectangle of years by
+calendar months are the months of it that exist.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import requests
 
 from arctic_assets.errors import SourceError
-from arctic_assets.sources.base import Account, Delivery, Missing, Origin, Product, Remote, SourceObject, Verified
+from arctic_assets.sources import cds
+from arctic_assets.sources.base import Missing, Origin, Product, Remote, SourceObject, Verified
 from arctic_assets.sources.era5_files import (
     INVARIANTS,
     Box,
@@ -40,7 +36,6 @@ from arctic_assets.sources.era5_files import (
     open_object,
     verify,
 )
-from arctic_assets.sources.http import is_unreachable, public_url
 
 __all__ = [
     "DATASET",
@@ -54,12 +49,10 @@ __all__ = [
     "open_object",
     "remotes",
     "request_boxes",
-    "retrieve",
     "verify",
 ]
 
 DATASET = "reanalysis-era5-single-levels-monthly-means"
-CDS_URL = "https://cds.climate.copernicus.eu/api"
 
 PRODUCT = Product(
     provider="era5",
@@ -72,24 +65,20 @@ PRODUCT = Product(
         "Data Store (CDS). https://doi.org/10.24381/cds.f17050d7"
     ),
     doi="10.24381/cds.f17050d7",
-    homepage=f"https://cds.climate.copernicus.eu/datasets/{DATASET}",
+    homepage=f"{cds.SITE}/datasets/{DATASET}",
     cadence="monthly",
     latency="preliminary (ERA5T) about 5 days after the month, final two to three months after it",
-    account=Account(
-        name="Climate Data Store (ECMWF), personal access token",
-        register="https://cds.climate.copernicus.eu/profile",
-        key=f"the token in the environment variable CDSAPI_KEY, or the lines 'url: {CDS_URL}' and 'key: <token>' in "
-        "~/.cdsapirc; the licence of the dataset must be accepted once on its page",
-        is_set=lambda: bool(os.environ.get("CDSAPI_KEY")) or "key" in _rc_names(),
-    ),
+    account=cds.ACCOUNT,
 )
 
 _CELL = 0.25
-_MONTHLY = ("2m_temperature", "total_precipitation")  # of different step types: CDS delivers them in files of their own
+_MONTHLY = ("2m_temperature", "total_precipitation")  # of different step types: together, the CDS delivers a zip
 _INVARIANTS = ("geopotential", "land_sea_mask")
 _SHORT_NAMES = {"2m_temperature": "t2m", "total_precipitation": "tp", "geopotential": "z", "land_sea_mask": "lsm"}
 #: Any final month will do.
 _INVARIANT_MONTH = "2020-01"
+#: Values in a file (points by fields) that is still a small one, about 10 MB: then one box serves all regions.
+_SMALL = 5_000_000
 
 Bounds = tuple[float, float, float, float]
 
@@ -113,9 +102,11 @@ def remotes(
 ) -> list[Remote | Missing]:
     """Files that hold what is wanted: all of a mirror's, or of the live provider what the archive lacks.
 
-    Live, months that are not held as final over the whole box are asked for, in as few requests as there are
-    rectangles of years by calendar months, and the invariants once per box. Preliminary months are asked for again
-    each time: as other months join or leave, under a new path, else as new bytes under the same one.
+    Live, months that are not held as final over the whole box are asked for, in as few requests as may be: all
+    variables that lack the same months in one, of years by calendar months; a few months over one box around all
+    groups, many months over a box for each. Forty years of the seven regions are seven requests, and a new month,
+    with the preliminary ones, is one; the invariants are one more, once. Preliminary months are asked for again each
+    time: as other months join or leave, under a new path, else as new bytes under the same one.
 
     Args:
         origin: where to look.
@@ -132,51 +123,32 @@ def remotes(
             return [Missing(reason, what=PRODUCT.provider)]
         return [Remote(PRODUCT, path, verify) for path in paths]
     index = Index([found for found in held if not found.is_synthetic])  # the sample's files are no reason not to ask
-    wanted: list[Remote | Missing] = []
+    asked: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, Box]] = {}
     for group, box in boxes.items():
+        lacking: dict[tuple[str, ...], list[str]] = {}  # variables by the months that are lacking
         for name in _MONTHLY:
-            lacking = sorted(set(months) - index.final(box, _SHORT_NAMES[name]))
-            wanted += [_asked(group, box, (name,), rectangle) for rectangle in _rectangles(lacking)]
+            short = _SHORT_NAMES[name]
+            lacking.setdefault(tuple(sorted(set(months) - index.final(box, short))), []).append(name)
+        for wanted, names in lacking.items():
+            seen = {month for name in names for month in index.status(_SHORT_NAMES[name])}
+            for rectangle in _rectangles(wanted, seen):
+                asked.setdefault((tuple(names), rectangle), {})[group] = box
         if index.invariants((box.west, box.south, box.east, box.north)) is None:
-            wanted.append(_asked(group, box, _INVARIANTS, [_INVARIANT_MONTH]))
-    return wanted
+            asked.setdefault((_INVARIANTS, (_INVARIANT_MONTH,)), {})[group] = box
+    return [
+        _asked(group, box, variables, rectangle)
+        for (variables, rectangle), of in asked.items()
+        for group, box in _joined(of, len(variables) * len(rectangle)).items()
+    ]
 
 
-def retrieve(
-    request: Mapping[str, Any], target: Path, *, longest_wait_s: float = 30.0, tries: int = 6
-) -> Delivery | Missing:
-    """Ask the Climate Data Store for a file, wait until it is computed, and download it.
-
-    Args:
-        request: `dataset` and `inputs`.
-        target: file to write; what is there is replaced.
-        longest_wait_s: between two looks at the job, and before another try after a failed request.
-        tries: how often each single request to the server is tried.
-
-    Returns:
-        The delivery, or Missing when the months are not published yet.
-
-    Raises:
-        SourceError: the key, the licence or the request is refused, the job fails, or the server cannot be reached.
-            The key is in no message.
-    """
-    from ecmwf.datastores.processing import DownloadError, LinkError, ProcessingFailedError
-
-    client = _client(longest_wait_s, tries)
-    dataset, inputs = str(request["dataset"]), dict(request["inputs"])
-    failure: Exception
-    try:
-        result = client.retrieve(dataset, inputs)
-        result.download(str(target))
-        return Delivery(public_url(result.location), expected_bytes=result.content_length)
-    except requests.HTTPError as error:
-        failure = error
-    except (requests.RequestException, ProcessingFailedError, DownloadError, LinkError) as error:
-        failure = error
-    except (AssertionError, KeyError) as error:  # so the clients meet answers of another shape than they know
-        failure = error
-    # Judged out here, a SourceError has no context that would carry the client's texts and headers along.
-    return _judged(failure, dataset, inputs, str(client.key))
+def _joined(boxes: Mapping[str, Box], fields: int) -> Mapping[str, Box]:
+    """One box around all where so many fields over it are a small file, else the boxes."""
+    if len(boxes) == 1:
+        return boxes
+    whole = _box([(box.west, box.south, box.east, box.north) for box in boxes.values()])
+    points = ((whole.north - whole.south) / _CELL + 1) * ((whole.east - whole.west) / _CELL + 1)
+    return {"-".join(boxes): whole} if points * fields <= _SMALL else boxes
 
 
 def _box(bounds: list[Bounds]) -> Box:
@@ -195,18 +167,39 @@ def _box(bounds: list[Bounds]) -> Box:
     return Box(min(north, 90.0), west, max(south, -90.0), east)
 
 
-def _rectangles(months: Iterable[str]) -> list[list[str]]:
-    """Months in groups of years by calendar months: years that lack the same months are one group."""
-    by_year: dict[str, list[str]] = {}
-    for month in sorted(months):
-        by_year.setdefault(month[:4], []).append(month[5:])
+def _rectangles(months: Sequence[str], seen: Collection[str]) -> list[tuple[str, ...]]:
+    """Months in groups of years by calendar months: years that lack the same months are one group.
+
+    The first and the last year join the others also where months before the first and after the last one come
+    along: there are none yet, or none were asked for yet.
+
+    Args:
+        months: those that are lacking, ascending.
+        seen: months that must not come along, because they are there.
+    """
+    by_year: dict[str, tuple[str, ...]] = {}
+    for month in months:
+        by_year[month[:4]] = (*by_year.get(month[:4], ()), month[5:])
+    for year in [*by_year][:1] + [*by_year][-1:]:
+        for calendar in {*by_year.values()}:
+            more = {f"{year}-{month}" for month in calendar} - set(months)
+            if set(by_year[year]) < set(calendar) and not any(m in seen or months[0] < m < months[-1] for m in more):
+                by_year[year] = calendar
     groups: dict[tuple[str, ...], list[str]] = {}
-    for year, lacking in by_year.items():
-        groups.setdefault(tuple(lacking), []).extend(f"{year}-{month}" for month in lacking)
-    return list(groups.values())
+    for year, calendar in by_year.items():
+        groups.setdefault(calendar, []).extend(f"{year}-{month}" for month in calendar)
+    return [tuple(group) for group in groups.values()]
 
 
-def _asked(group: str, box: Box, variables: tuple[str, ...], months: Sequence[str]) -> Remote:
+def _halves(group: str, box: Box, variables: tuple[str, ...], months: tuple[str, ...]) -> list[Remote]:
+    """The earlier and the later years of a request; none when it is one year."""
+    years = sorted({month[:4] for month in months})
+    middle = years[len(years) // 2]
+    parts = [tuple(m for m in months if m[:4] < middle), tuple(m for m in months if m[:4] >= middle)]
+    return [_asked(group, box, variables, part) for part in parts] if len(years) > 1 else []
+
+
+def _asked(group: str, box: Box, variables: tuple[str, ...], months: tuple[str, ...]) -> Remote:
     """One request to the CDS as a remote file; its path is made of what is asked for."""
     first, last = months[0], months[-1]
     names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
@@ -215,8 +208,9 @@ def _asked(group: str, box: Box, variables: tuple[str, ...], months: Sequence[st
         names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
     return Remote(
         PRODUCT,
-        f"{DATASET}/{'_'.join(names)}.nc",
-        partial(_verify_answer, box=box, variables=variables, months=tuple(months)),
+        f"{DATASET}/{'_'.join(names)}.{'zip' if set(variables) >= set(_MONTHLY) else 'nc'}",
+        partial(_verify_answer, box=box, variables=variables, months=months),
+        halves=partial(_halves, group, box, variables, months),
         request={
             "dataset": DATASET,
             "inputs": {
@@ -247,127 +241,3 @@ def _verify_answer(path: Path, box: Box, variables: tuple[str, ...], months: tup
             todo="run again; if it stays, compare the request with the form on the dataset's page",
         )
     return facts
-
-
-def _rc_names() -> set[str]:
-    """Names that the CDS client's file sets (url, key, verify)."""
-    file = Path(os.environ.get("CDSAPI_RC", "~/.cdsapirc")).expanduser()
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return {line.partition(":")[0].strip() for line in lines if line.partition(":")[2].strip()}
-
-
-class _Session(requests.Session):
-    """Lets the client wait for a server that was there before, but not for minutes for one that never was."""
-
-    has_answered = False
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        try:
-            response = super().request(*args, **kwargs)
-        except requests.ConnectionError as error:
-            if self.has_answered or not is_unreachable(error):
-                raise
-            raise requests.RequestException(str(error)) from error  # of no kind that the client tries again
-        self.has_answered = True
-        return response
-
-
-def _client(longest_wait_s: float, tries: int) -> Any:
-    import cdsapi
-    from ecmwf.datastores.legacy_client import LegacyClient
-
-    url = None if "CDSAPI_URL" in os.environ or "url" in _rc_names() else CDS_URL
-    client: object = None
-    why = ""
-    try:
-        client = cdsapi.Client(url=url, progress=False, sleep_max=longest_wait_s, retry_max=tries, session=_Session())
-    except AssertionError:
-        pass  # a key in more than two parts
-    except Exception as error:  # cdsapi raises no narrower one when it finds no key
-        why = str(error)
-    account = PRODUCT.account
-    assert account is not None
-    if why:
-        raise SourceError(
-            "the Climate Data Store client finds no key",
-            expected=account.key,
-            got=why,
-            todo=f"get a personal access token at {account.register}",
-        )
-    if not isinstance(client, LegacyClient):  # what cdsapi takes for keys of the service that ended in 2024
-        raise SourceError(
-            "the key for the Climate Data Store is of the old form",
-            where="CDSAPI_KEY or ~/.cdsapirc",
-            expected="a personal access token, without a colon",
-            got="a key of the form UID:KEY",
-            todo=f"replace it by the token shown at {account.register}",
-        )
-    return client
-
-
-def _judged(error: Exception, dataset: str, inputs: Mapping[str, Any], key: str) -> Missing:
-    """What a failure means.
-
-    Raises:
-        SourceError: anything but months that do not exist yet.
-    """
-    from ecmwf.datastores.processing import DownloadError, ProcessingFailedError
-
-    months = ", ".join(compress(f"{year}-{month}" for year in inputs["year"] for month in inputs["month"]))
-    what = f"{' and '.join(inputs['variable'])} of {months}"
-    response = error.response if isinstance(error, requests.HTTPError) else None
-    status = 0 if response is None else response.status_code
-    answer = _answer(response)
-    title, detail = str(answer.get("title", "")), str(answer.get("detail", ""))
-    reason = str(answer.get("traceback") or detail or title or error)
-    page = re.search(r"https?://[^\s'\"]+", detail)
-    at_job = response is not None and "/jobs/" in str(response.url)
-
-    if status == 400 and "valid combination" in detail:
-        return Missing(f"ERA5 of {months} is not published yet", what=what)
-    if "licence" in title and status == 403:
-        problem = "the licence of the dataset is not accepted yet"
-        todo = f"accept it at {page[0] if page else f'{PRODUCT.homepage}?tab=download#manage-licences'}, and run again"
-    elif "cost" in title and status == 403:
-        problem = "the request is larger than the Climate Data Store allows"
-        todo = "fetch fewer months at once, or divide the registry's glaciers into smaller groups"
-    elif status == 401:
-        problem = "the Climate Data Store does not accept the key"
-        todo = "compare CDSAPI_KEY or ~/.cdsapirc with the personal access token on your profile page"
-    elif status in (404, 410) and at_job:
-        problem = "the Climate Data Store no longer has the result"
-        todo = "run again: the file is then computed anew"
-    elif status in (404, 410):
-        problem = "the Climate Data Store does not know the dataset"
-        todo = f"the url in CDSAPI_URL or ~/.cdsapirc should be {CDS_URL}"
-    elif status == 429:
-        problem = "the Climate Data Store is asked too often"
-        todo = "run again later"
-    elif isinstance(error, ProcessingFailedError) or (at_job and status == 400):
-        problem = "the Climate Data Store failed to make the file"
-        todo = "read the reason; if it says nothing of the request, run again later"
-    elif isinstance(error, DownloadError | AssertionError):
-        problem = "the file of the Climate Data Store did not come to its end"
-        todo = "run again: the file is then asked for anew"
-    elif 400 <= status < 500:
-        problem = f"the Climate Data Store refuses the request (HTTP {status})"
-        todo = f"look for a notice at {PRODUCT.homepage}"
-    else:
-        problem = "the Climate Data Store cannot be reached, or answers in another way than its client knows"
-        todo = "check the url and the network, and run again later"
-    raise SourceError(
-        problem,
-        where=f"{dataset}: {what}",
-        expected="a NetCDF file",
-        got=reason.replace(key, "<key>")[-2000:],
-        todo=todo,
-    )
-
-
-def _answer(response: Any) -> dict[str, Any]:
-    """The JSON of an answer, if it is an object."""
-    try:
-        content = response.json() if response is not None else {}
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -156,9 +156,7 @@ class LiveOrigin:
             )
             return Missing(reason, what=what)
         if remote.request is not None:
-            from arctic_assets.sources import era5
-
-            return era5.retrieve(remote.request, target)
+            raise NotImplementedError(f"{what} is made by a job: cds.Jobs brings it")
         if remote.url is None:
             return Missing(f"{remote.product.name} has no live address for {remote.path}: use a mirror", what=what)
         return self.client.download(remote.url, target, known, account)

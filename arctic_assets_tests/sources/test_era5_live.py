@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from arctic_assets.errors import SourceError
+from arctic_assets import glaciers
+from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.provenance import SourceObject
-from arctic_assets.sources import era5
+from arctic_assets.sources import cds, era5
 from arctic_assets.sources.base import Delivery, Missing, Remote, Unchanged
+from arctic_assets.sources.cds import Jobs, Ledger
 from arctic_assets.sources.era5 import Box, Index
 from arctic_assets.sources.origins import LiveOrigin
 from arctic_assets.storage.archive import Archive
@@ -26,6 +30,7 @@ BOXES = era5.request_boxes(GLACIERS)
 MONTHS = [f"{year}-{month:02d}" for year in range(1985, 2025) for month in range(1, 13)]
 FEW = ["2026-06", "2026-07"]
 INVARIANTS = ["geopotential", "land_sea_mask"]
+MONTHLY = ["2m_temperature", "total_precipitation"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # cdsapi warns when it cannot read the store's messages
 
@@ -44,76 +49,89 @@ def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path / "raw")
 
 
-def bring(archive: Archive, months: list[str], groups: tuple[str, ...] = ("07", "01")) -> list[Missing]:
+def jobs(folder: Path, **options: Any) -> Jobs:
+    """The jobs of a run, impatient."""
+    return Jobs(LiveOrigin(), Ledger(folder / ".jobs"), **({"longest_pause_s": 0.01} | options))
+
+
+def bring(archive: Archive, months: list[str], groups: tuple[str, ...] = ("07", "01"), **options: Any) -> list[Missing]:
     """Archive what is lacking; returns what is missing."""
     gaps: list[Missing] = []
-    origin = LiveOrigin()
-
-    def transfer(remote: Remote) -> Callable[[Path, SourceObject | None], Delivery | None]:
-        def one(part: Path, known: SourceObject | None) -> Delivery | None:
-            outcome = origin.fetch(remote, part, known)
-            assert not isinstance(outcome, Unchanged)
-            if isinstance(outcome, Missing):
-                gaps.append(outcome)
-                return None
-            return outcome
-
-        return one
-
     boxes = {group: BOXES[group] for group in groups}
-    for remote in era5.remotes(origin, months, boxes, archive.objects("era5")):
-        assert isinstance(remote, Remote)
-        archive.store(era5.PRODUCT, remote.path, transfer(remote), remote.verify)
+    wanted = era5.remotes(LiveOrigin(), months, boxes, archive.objects("era5"))
+    with jobs(archive.root, **options) as running:
+        for remote in running.answered(wanted):
+            if isinstance(remote, Missing):
+                gaps.append(remote)
+                continue
+
+            def transfer(part: Path, known: SourceObject | None, remote: Remote = remote) -> Delivery | None:
+                outcome = running.fetch(remote, part, known)
+                assert isinstance(outcome, Delivery)
+                return outcome
+
+            archive.store(era5.PRODUCT, remote.path, transfer, remote.verify)
+    assert running._ledger.jobs() == []
     return gaps
 
 
-def t2m_jobs(store: CdsServer) -> list[list[str]]:
-    """Months of each job for temperature."""
-    return [sorted(job.months) for job in store.jobs if job.inputs["variable"] == ["2m_temperature"]]
+def monthly(store: CdsServer) -> list[list[str]]:
+    """Months of each job for temperature and precipitation."""
+    return [sorted(job.months) for job in store.jobs if job.inputs["variable"] == MONTHLY]
 
 
 def few(group: str = "07") -> Remote:
-    remote = era5.remotes(LiveOrigin(), FEW, BOXES, [])[0 if group == "07" else 2]
+    remote = era5.remotes(LiveOrigin(), FEW, {group: BOXES[group]}, [])[0]
     assert isinstance(remote, Remote) and remote.request is not None
     return remote
 
 
-def ask(target: Path, tries: int = 1) -> Delivery | Missing:
-    request = few().request
-    assert request is not None
-    return era5.retrieve(request, target, longest_wait_s=0.01, tries=tries)
+def ask(target: Path, remote: Remote | None = None, **options: Any) -> Delivery | Missing:
+    """Bring one file to `target`."""
+    with jobs(target.parent, **({"tries": 1} | options)) as running:
+        (answered,) = take(running, [remote or few()], target)
+    return answered
+
+
+def take(running: Jobs, wanted: list[Remote], target: Path) -> Iterator[Delivery | Missing]:
+    """What comes of files, each written to `target`."""
+    for answered in running.answered(wanted):
+        outcome = answered if isinstance(answered, Missing) else running.fetch(answered, target, None)
+        assert not isinstance(outcome, Unchanged)
+        yield outcome
 
 
 def test_480_months_are_one_job_per_box(store: CdsServer, archive: Archive) -> None:
     assert bring(archive, MONTHS) == []
-    assert t2m_jobs(store) == [MONTHS, MONTHS]
-    assert [job.inputs["variable"] for job in store.jobs].count(INVARIANTS) == len(BOXES)
-    assert len(store.jobs) == 2 * len(BOXES)
+    assert monthly(store) == [MONTHS, MONTHS]
+    assert [job.inputs["variable"] for job in store.jobs].count(INVARIANTS) == 1
+    assert len(store.jobs) == len(BOXES) + 1
 
     index = Index(archive.objects("era5"))
-    assert index.status() == dict.fromkeys(MONTHS, "final")
-    for group, glaciers in GLACIERS.items():
-        for bounds in glaciers:
+    assert index.status() == index.status("tp") == dict.fromkeys(MONTHS, "final")
+    for group, around in GLACIERS.items():
+        for bounds in around:
             selection = index.select(MONTHS, bounds)
             assert list(selection.chosen.values()) == [MONTHS] and selection.missing == {}
             (name,) = selection.chosen
             found = next(o for o in archive.objects("era5") if o.source_id == name)
-            assert f"2m_temperature_{group}_" in found.path
+            assert f"2m_temperature_total_precipitation_{group}_" in found.path
             data = era5.open_object(archive.file(found))
+            assert data["tp"].shape == data["t2m"].shape
             month = data.sel(month="1999-07")["t2m"]
             expected = arctic_air(month.latitude.values[:, None], month.longitude.values[None], "1999-07")
             np.testing.assert_allclose(month, expected, atol=1e-4)
             assert index.invariants(bounds) is not None
 
-    assert bring(archive, MONTHS) == [] and len(store.jobs) == 2 * len(BOXES)  # nothing is asked for twice
+    assert bring(archive, MONTHS) == [] and len(store.jobs) == len(BOXES) + 1  # nothing is asked for twice
 
 
 def test_a_request_says_what_the_store_wants(store: CdsServer, archive: Archive) -> None:
-    bring(archive, [*MONTHS[:2], "1986-01"], groups=("01",))
-    first, second, invariants = store.jobs
+    bring(archive, MONTHS[:2], groups=("01",))
+    first, invariants = store.jobs
     assert first.inputs == {
         "product_type": ["monthly_averaged_reanalysis"],
-        "variable": ["2m_temperature"],
+        "variable": ["2m_temperature", "total_precipitation"],
         "year": ["1985"],
         "month": ["01", "02"],
         "time": ["00:00"],
@@ -121,7 +139,6 @@ def test_a_request_says_what_the_store_wants(store: CdsServer, archive: Archive)
         "data_format": "netcdf",
         "download_format": "unarchived",
     }
-    assert (second.inputs["year"], second.inputs["month"]) == (["1986"], ["01"])
     assert invariants.inputs["variable"] == INVARIANTS and len(invariants.months) == 1
     assert store.count("DELETE") == 0
     downloads = [e.request for e in store.log if e.request.path.startswith("/cache/")]
@@ -134,22 +151,39 @@ def test_polls_until_the_job_is_done(store: CdsServer, tmp_path: Path) -> None:
     target.write_bytes(b"of an earlier attempt")
     delivery = ask(target)
     assert isinstance(delivery, Delivery)
-    assert delivery.url == f"{store.url}/cache/job-0001.nc"  # without the signature
+    assert delivery.url == f"{store.url}/cache/job-0001.zip"  # without the signature
     assert delivery.expected_bytes == target.stat().st_size
-    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [target.name]
     assert few().verify(target).content["months"] == {"final": ["2026-06..2026-07"]}
 
 
-def test_a_new_month_is_one_small_job_per_box(store: CdsServer, archive: Archive) -> None:
+def test_a_new_month_is_one_small_job(store: CdsServer, archive: Archive) -> None:
     year = [f"2026-{month:02d}" for month in range(1, 12)]
     bring(archive, year[:10])
     assert Index(archive.objects("era5")).status()["2026-10"] == "preliminary"
     before = len(store.jobs)
     store.last, store.final_until = "2026-11", "2026-08"
     assert bring(archive, year) == []
-    assert [job.months for job in store.jobs[before:]] == [year[7:]] * len(BOXES)
-    status = Index(archive.objects("era5")).status()
+    (new,) = store.jobs[before:]
+    assert new.months == year[7:] and new.inputs["variable"] == MONTHLY
+    index = Index(archive.objects("era5"))
+    (found,) = [o for o in archive.objects("era5") if o.content["months"].get("preliminary") == ["2026-09..2026-11"]]
+    for bounds in (bounds for around in GLACIERS.values() for bounds in around):
+        assert index.select(["2026-11"], bounds).chosen == {found.source_id: ["2026-11"]}
+    assert found.bytes < 20e6
+    status = index.status()
     assert {month for month in year if status[month] == "preliminary"} == {"2026-09", "2026-10", "2026-11"}
+
+
+def test_the_registry_is_a_handful_of_jobs() -> None:
+    bounds: dict[str, list[tuple[float, float, float, float]]] = {}
+    for glacier in glaciers.load():
+        point = (glacier.longitude, glacier.latitude, glacier.longitude, glacier.latitude)
+        bounds.setdefault(glacier.o1region, []).append(point)
+    boxes = era5.request_boxes(bounds)
+    first = era5.remotes(LiveOrigin(), [*MONTHS, *(f"2025-{month:02d}" for month in range(1, 11))], boxes, [])
+    assert len(boxes) == 7 and len(first) == len(boxes) + 1
+    assert len(era5.remotes(LiveOrigin(), MONTHS[-4:], boxes, [])) == 2  # one is for the invariants
 
 
 def test_preliminary_months_become_final_and_both_versions_stay(store: CdsServer, archive: Archive) -> None:
@@ -165,36 +199,46 @@ def test_preliminary_months_become_final_and_both_versions_stay(store: CdsServer
     assert index.status() == dict.fromkeys(months, "final")
     now = next(o for o in archive.objects("era5") if o.source_id == second)
     assert second != first and now.supersedes == first
-    kept = list((archive.root / ".superseded" / "era5").rglob("*.nc.*[0-9a-f]"))
+    kept = list((archive.root / ".superseded" / "era5").rglob("*.zip.*[0-9a-f]"))
     assert [era5.verify(path).content["months"] for path in kept] == [{"preliminary": ["2026-08..2026-09"]}]
-    jobs = len(store.jobs)
-    assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == jobs
+    before = len(store.jobs)
+    assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == before
 
 
 def test_months_in_as_few_rectangles_as_there_are(store: CdsServer, archive: Archive) -> None:
     months = [*MONTHS[2:], "2025-01", "2025-02"]
+    assert era5._rectangles(months, ()) == [tuple(f"{y}-{m:02d}" for y in range(1985, 2026) for m in range(1, 13))]
+    assert [len(group) for group in era5._rectangles(months, {"1985-01", "2025-03"})] == [10, 39 * 12, 2]
+    store.last = "2025-02"
     bring(archive, months, groups=("07",))
-    assert t2m_jobs(store) == [MONTHS[2:12], MONTHS[12:], ["2025-01", "2025-02"]]
-    assert Index(archive.objects("era5")).status() == dict.fromkeys(months, "final")
+    assert len(monthly(store)) == 1
+    assert Index(archive.objects("era5")).status() == dict.fromkeys([*MONTHS, "2025-01", "2025-02"], "final")
+
+
+def test_months_that_are_there_do_not_come_along(store: CdsServer, archive: Archive) -> None:
+    store.final_until = "2025-10"
+    bring(archive, [f"2025-{m:02d}" for m in range(1, 13)], groups=("07",))
+    store.jobs.clear()
+    bring(archive, ["2025-01", "2025-11", "2025-12", "2026-01"], groups=("07",))
+    assert monthly(store) == [["2025-11", "2025-12"], ["2026-01"]]
 
 
 def test_months_with_gaps_do_not_take_the_place_of_others(store: CdsServer, archive: Archive) -> None:
     bring(archive, ["2025-01", "2025-05"], groups=("07",))
     held = archive.objects("era5")
     store.jobs.clear()
-    more = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, held)
-    assert [r.request["inputs"]["month"] for r in more if isinstance(r, Remote) and r.request] == [["02", "03", "04"]]
-    unheld = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, [])
-    assert not {r.path for r in unheld if isinstance(r, Remote)} & {
-        o.path for o in held if "t2m" in o.content["variables"]
-    }
+    wanted = [f"2025-{m:02d}" for m in range(1, 6)]
+    (more,) = era5.remotes(LiveOrigin(), wanted, {"07": BOXES["07"]}, held)
+    assert isinstance(more, Remote) and more.request and more.request["inputs"]["month"] == ["02", "03", "04"]
+    (unheld, _) = era5.remotes(LiveOrigin(), wanted, {"07": BOXES["07"]}, [])
+    assert isinstance(unheld, Remote) and unheld.path not in {o.path for o in held}
 
 
 def test_a_larger_box_is_asked_for_anew(store: CdsServer, archive: Archive) -> None:
     bring(archive, FEW, groups=("07",))
     boxes = era5.request_boxes({"07": [*GLACIERS["07"], (20.0, 77.0, 21.0, 77.5)]})
     asked = era5.remotes(LiveOrigin(), FEW, boxes, archive.objects("era5"))
-    assert len(asked) == 2  # temperature and invariants
+    assert len(asked) == 2  # one for the invariants
     assert not {r.path for r in asked if isinstance(r, Remote)} & {o.path for o in archive.objects("era5")}
     smaller = {"x": BOXES["07"].grown(-0.25, -0.25)}
     assert era5.remotes(LiveOrigin(), FEW, smaller, archive.objects("era5")) == []
@@ -203,7 +247,7 @@ def test_a_larger_box_is_asked_for_anew(store: CdsServer, archive: Archive) -> N
 def test_files_of_the_sample_are_no_reason_not_to_ask(store: CdsServer, archive: Archive) -> None:
     bring(archive, FEW)
     sample = [replace(found, is_synthetic=True) for found in archive.objects("era5")]
-    assert len(era5.remotes(LiveOrigin(), FEW, BOXES, sample)) == 2 * len(BOXES)
+    assert len(era5.remotes(LiveOrigin(), FEW, BOXES, sample)) == 2
 
 
 # --- months that are not there yet ------------------------------------------------------------------------------------
@@ -211,7 +255,7 @@ def test_files_of_the_sample_are_no_reason_not_to_ask(store: CdsServer, archive:
 
 def test_a_month_that_does_not_exist_yet_is_a_gap(store: CdsServer, archive: Archive) -> None:
     (gap,) = bring(archive, ["2026-11"], groups=("07",))
-    assert "not published yet" in gap.reason and "2026-11" in gap.reason
+    assert "not published yet" in gap.reason and "2026-11" in gap.reason and f"{era5.PRODUCT.homepage}?" in gap.reason
     assert "t2m" not in {name for o in archive.objects("era5") for name in o.content["variables"]}
 
 
@@ -223,24 +267,27 @@ def test_the_months_that_exist_come_and_the_others_later(store: CdsServer, archi
     store.last = "2026-12"
     assert bring(archive, months, groups=("07",)) == []
     assert list(Index(archive.objects("era5")).status()) == months
-    assert t2m_jobs(store) == [months, months[2:]]
+    assert monthly(store) == [months, months[2:]]
+
+
+def changed(**inputs: object) -> Remote:
+    """The request of `few`, with other inputs."""
+    request = few().request
+    assert request is not None
+    return replace(few(), request={**request, "inputs": {**request["inputs"], **inputs}})
 
 
 def test_a_month_missing_in_the_answer_is_an_error(store: CdsServer, tmp_path: Path) -> None:
-    request = few().request
-    assert request is not None
     target = tmp_path / "x.nc"
-    era5.retrieve({**request, "inputs": {**request["inputs"], "month": ["07"]}}, target)
+    ask(target, changed(month=["07"]))
     with pytest.raises(SourceError, match="lacks 2026-06"):
         few().verify(target)
 
 
 def test_another_box_or_variable_in_the_answer_is_an_error(store: CdsServer, tmp_path: Path) -> None:
-    request = few().request
-    assert request is not None
     target = tmp_path / "x.nc"
-    for change in ({"area": [79.0, 11.5, 78.75, 12.0]}, {"variable": ["land_sea_mask"]}):
-        era5.retrieve({**request, "inputs": {**request["inputs"], **change}}, target)
+    for remote in (changed(area=[79.0, 11.5, 78.75, 12.0]), changed(variable=["land_sea_mask"])):
+        ask(target, remote)
         with pytest.raises(SourceError, match="something else"):
             few().verify(target)
 
@@ -292,15 +339,18 @@ def other_dataset(store: CdsServer) -> None:
     ("fault", "words"),
     [
         (licence, ("licence", f"https://cds.climate.copernicus.eu/datasets/{DATASET}?tab=download#manage-licences")),
-        (cost, ("larger than the Climate Data Store allows", "fewer months")),
-        (wrong_key, ("does not accept the key", "CDSAPI_KEY")),
+        (
+            cost,
+            ("larger than the Climate Data Store allows", "smaller groups", f"{era5.PRODUCT.homepage}?tab=download"),
+        ),
+        (wrong_key, ("does not accept the key", "CDSAPI_KEY", "https://cds.climate.copernicus.eu/profile")),
         (failing, ("failed to make the file", "MARS returned no data, please check your selection.")),
         (expired, ("no longer has the result", "run again")),
         (gone, ("no longer has the result", "run again")),
         (file_gone, ("did not come to its end", "run again")),
         (wrong_size, ("did not come to its end", "run again")),
         (busy, ("asked too often", "later")),
-        (other_dataset, ("does not know the dataset", era5.CDS_URL)),
+        (other_dataset, ("does not know the dataset", cds.URL)),
     ],
 )
 def test_errors_say_what_to_do_and_never_the_key(
@@ -337,8 +387,8 @@ def test_a_download_that_breaks_off_is_continued(store: CdsServer, tmp_path: Pat
     store.field = lambda lat, lon, month: noise.uniform(230, 290, (lat.size, lon.size))
     store.cut_after = 1_100_000
     (remote, *_) = era5.remotes(LiveOrigin(), MONTHS, {"07": Box(80.0, 10.0, 76.0, 26.0)}, [])
-    assert isinstance(remote, Remote) and remote.request is not None
-    assert isinstance(era5.retrieve(remote.request, tmp_path / "x.nc", longest_wait_s=0.01, tries=3), Delivery)
+    assert isinstance(remote, Remote)
+    assert isinstance(ask(tmp_path / "x.nc", remote, tries=3), Delivery)
     assert (tmp_path / "x.nc").read_bytes() == store.jobs[0].content
     assert [e.status for e in store.log if e.request.method == "GET" and "/cache/" in e.request.path] == [200, 206]
 
@@ -346,9 +396,9 @@ def test_a_download_that_breaks_off_is_continued(store: CdsServer, tmp_path: Pat
 def test_a_zip_in_place_of_a_netcdf_file(store: CdsServer, archive: Archive) -> None:
     store.zipped = True
     bring(archive, FEW)
-    (found, *_) = [o for o in archive.objects("era5") if "t2m" in o.content["variables"]]
-    assert archive.file(found).read_bytes().startswith(b"PK")
-    assert list(era5.open_object(archive.file(found))["month"].values) == FEW
+    (found,) = [o for o in archive.objects("era5") if "z" in o.content["variables"]]
+    assert found.path.endswith(".nc") and archive.file(found).read_bytes().startswith(b"PK")
+    assert {"z", "lsm"} == set(era5.open_object(archive.file(found)).data_vars)
 
 
 @pytest.mark.parametrize("key", ["12345:0b7e4c52-1d1f-4b57", "12345:0b7e4c52:1d1f"])
@@ -368,11 +418,18 @@ def test_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
     account = era5.PRODUCT.account
     assert account is not None and not account.is_set()
-    with pytest.raises(SourceError, match="finds no key") as caught:
-        ask(tmp_path / "x.nc")
-    assert account.register in str(caught.value)
-    outcome = LiveOrigin().fetch(few(), tmp_path / "x.nc", None)
+    outcome = ask(tmp_path / "x.nc")
     assert isinstance(outcome, Missing) and account.register in outcome.reason
+
+
+def test_settings_that_the_client_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CDSAPI_URL", "CDSAPI_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "cdsapirc"))
+    (tmp_path / "cdsapirc").write_text("key: 0b7e4c52\nverify: perhaps\n")
+    with pytest.raises(SourceError, match="cannot use its settings") as caught:
+        ask(tmp_path / "x.nc")
+    assert "'perhaps'" in str(caught.value) and "0b7e4c52" not in str(caught.value)
 
 
 def test_the_key_may_lie_in_the_clients_own_file(
@@ -397,7 +454,7 @@ def test_a_key_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
     monkeypatch.setenv("CDSAPI_KEY", "0b7e4c52")
     with LoopbackServer() as nobody:
-        monkeypatch.setattr(era5, "CDS_URL", f"{nobody.url}/api")
+        monkeypatch.setattr(cds, "URL", f"{nobody.url}/api")
         with pytest.raises(SourceError):
             ask(tmp_path / "x.nc")
         assert nobody.count(path=f"/api/retrieve/v1/processes/{DATASET}") == 1
@@ -420,6 +477,165 @@ def test_a_server_that_is_no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("CDSAPI_URL", url)  # now nobody listens there
     with pytest.raises(SourceError, match="cannot be reached"):
         ask(tmp_path / "x.nc")
+
+
+# --- jobs that survive us ---------------------------------------------------------------------------------------------
+
+
+def give_up(store: CdsServer, archive: Archive, months: list[str] = FEW, **options: Any) -> str:
+    """Wait for a job in a queue that never ends until the wait is over; the error."""
+    store.polls = math.inf
+    with pytest.raises(SourceError, match="has not made all files yet") as caught:
+        bring(archive, months, groups=("07",), **({"longest_wait_s": 0.05} | options))
+    return str(caught.value)
+
+
+def test_a_run_that_gives_up_is_continued_by_the_next(store: CdsServer, archive: Archive) -> None:
+    text = give_up(store, archive)
+    for word in (
+        "job-0001 (2m_temperature and total_precipitation of 2026-06..2026-07) is accepted",
+        "go on",
+        "run again",
+    ):
+        assert word in text
+    records = list((archive.root / ".jobs").glob("*.json"))
+    assert len(records) == len(store.jobs) == 2
+    kept = Ledger(archive.root / ".jobs").jobs()
+    assert [(job.id, job.dataset, job.inputs) for job in kept] == [(j.id, DATASET, j.inputs) for j in store.jobs]
+    assert not any(store.key in record.read_text() for record in records)
+    store.release()
+    lines: list[str] = []
+    bring(archive, FEW, groups=("07",), log=lines.append)
+    assert len(store.jobs) == 2 and store.count("DELETE") == 0
+    assert sum("Continuing to wait for the job" in line for line in lines) == 2
+    assert Index(archive.objects("era5")).status() == dict.fromkeys(FEW, "final")
+
+
+def failed_since(store: CdsServer) -> None:
+    for job in store.jobs:
+        job.state = "failed"
+
+
+def dismissed_since(store: CdsServer) -> None:
+    for job in store.jobs:
+        job.state = "dismissed"
+
+
+def forgotten_since(store: CdsServer) -> None:
+    store.jobs = [replace(job, number=job.number + 100) for job in store.jobs]
+
+
+def expired_since(store: CdsServer) -> None:
+    for job in store.jobs:
+        job.state = "expired"
+
+
+@pytest.mark.parametrize("change", [failed_since, dismissed_since, forgotten_since, expired_since])
+def test_a_job_that_came_to_nothing_meanwhile_is_submitted_anew(
+    store: CdsServer, archive: Archive, change: Callable[[CdsServer], None]
+) -> None:
+    give_up(store, archive)
+    change(store)
+    store.polls = 0
+    lines: list[str] = []
+    bring(archive, FEW, groups=("07",), log=lines.append)
+    assert len(store.jobs) == 4
+    assert sum("is submitted anew" in line for line in lines) == 2
+    assert Index(archive.objects("era5")).status() == dict.fromkeys(FEW, "final")
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_jobs_are_submitted_before_waiting_but_never_too_many(store: CdsServer, archive: Archive, at_once: int) -> None:
+    store.polls = 3
+    bring(archive, MONTHS, at_once=at_once)
+    assert len(store.jobs) == 3 and store.most_at_once == min(at_once, 3)
+
+
+def test_jobs_that_other_runs_left_count(store: CdsServer, archive: Archive) -> None:
+    give_up(store, archive, at_once=2)
+    assert "2026-08 waits for a place" in give_up(store, archive, ["2026-08"], at_once=2)
+    assert len(store.jobs) == 2
+    dismissed_since(store)
+    store.polls = 0
+    bring(archive, ["2026-08"], groups=("07",), at_once=1)
+    assert len(store.jobs) == 4 and store.most_at_once == 2
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_an_interrupted_run(
+    store: CdsServer, archive: Archive, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    store.polls = math.inf
+    monkeypatch.setattr("arctic_assets.sources.cds.time.sleep", interrupt)
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        bring(archive, FEW, groups=("07",), is_cancelled=lambda: is_cancelled, log=lines.append)
+    states = ["dismissed", "dismissed"] if is_cancelled else ["accepted", "accepted"]
+    assert [job.state for job in store.jobs] == states
+    assert len(Ledger(archive.root / ".jobs").jobs()) == (0 if is_cancelled else 2)
+    assert ("Cancelled the job job-0001" if is_cancelled else "the next run continues with them") in "\n".join(lines)
+
+
+def test_what_cannot_be_cancelled_stays_in_the_ledger(
+    store: CdsServer, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(line: str) -> None:
+        if "is accepted" in line:
+            store.key = "another"
+            raise KeyboardInterrupt
+        lines.append(line)
+
+    store.polls = math.inf
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        bring(archive, FEW, groups=("07",), log=interrupt)
+    assert len(Ledger(archive.root / ".jobs").jobs()) == 2
+    assert f"could not be cancelled; delete it at {cds.REQUESTS_PAGE}" in "\n".join(lines)
+
+
+def test_a_request_that_costs_too_much_is_halved(store: CdsServer, archive: Archive) -> None:
+    store.fields_limit = 300
+    bring(archive, MONTHS, groups=("07",))
+    assert [len(months) for months in monthly(store)] == [120, 120, 120, 120]
+    assert [months[0] for months in monthly(store)] == ["1985-01", "1995-01", "2005-01", "2015-01"]
+    assert Index(archive.objects("era5")).status() == dict.fromkeys(MONTHS, "final")
+
+
+def test_a_file_that_is_refused_is_asked_for_anew(store: CdsServer, archive: Archive) -> None:
+    store.field = lambda lat, lon, month: arctic_air(lat, lon, month) - 273.15
+    with pytest.raises(SourceError):
+        bring(archive, FEW, groups=("07",))
+    store.field = arctic_air
+    bring(archive, FEW, groups=("07",))
+    assert len(monthly(store)) == 2
+
+
+def test_waiting_helps_only_where_it_does(store: CdsServer, archive: Archive) -> None:
+    store.job_status = 503
+    with pytest.raises(UnavailableError, match="does not answer any more"):
+        bring(archive, FEW, groups=("07",), tries=2)
+    store.job_status = 200
+    bring(archive, FEW, groups=("07",))
+    assert len(store.jobs) == 2  # both had been kept
+    store.busy = 100
+    with pytest.raises(UnavailableError, match="asked too often"):
+        bring(archive, ["2026-08"], groups=("07",), tries=2)
+    store.busy, store.licence_accepted = 0, False
+    with pytest.raises(SourceError) as caught:
+        bring(archive, ["2026-08"], groups=("07",))
+    assert type(caught.value) is SourceError
+
+
+def test_a_record_that_cannot_be_read_is_as_none(store: CdsServer, archive: Archive) -> None:
+    give_up(store, archive)
+    for record in (archive.root / ".jobs").glob("*.json"):
+        record.write_text("{")
+    store.release()
+    bring(archive, FEW, groups=("07",))
+    assert len(store.jobs) == 4
 
 
 # --- the store of these tests speaks the protocol ---------------------------------------------------------------------

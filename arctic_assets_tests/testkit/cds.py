@@ -26,10 +26,11 @@ Field = Callable[[NDArray[np.float64], NDArray[np.float64], str], NDArray[np.flo
 DATASET = "reanalysis-era5-single-levels-monthly-means"
 FIRST_MONTH = "1940-01"
 _CELL = 0.25
-_GRIB = {  # requested name: short name, unit, GRIB parameter, long name
-    "2m_temperature": ("t2m", "K", 167, "2 metre temperature"),
-    "geopotential": ("z", "m**2 s**-2", 129, "Geopotential"),
-    "land_sea_mask": ("lsm", "(0 - 1)", 172, "Land-sea mask"),
+_GRIB = {  # requested name: short name, unit, GRIB parameter, long name, step type
+    "2m_temperature": ("t2m", "K", 167, "2 metre temperature", "avgua"),
+    "total_precipitation": ("tp", "m", 228, "Total precipitation", "avgad"),
+    "geopotential": ("z", "m**2 s**-2", 129, "Geopotential", "avgua"),
+    "land_sea_mask": ("lsm", "(0 - 1)", 172, "Land-sea mask", "avgua"),
 }
 
 
@@ -50,13 +51,20 @@ class Job:
         inputs: the request.
         polls_left: looks at the job until it is done.
         content: the file.
+        state: accepted, running, successful, failed, dismissed, or expired: successful, with results no longer kept.
     """
 
     number: int
     dataset: str
     inputs: dict[str, Any]
-    polls_left: int
+    polls_left: float
     content: bytes
+    state: str = "accepted"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("accepted", "running")
 
     @property
     def id(self) -> str:
@@ -79,10 +87,11 @@ class CdsServer(LoopbackServer):
     Attributes:
         key: the token that is known here.
         licence_accepted: else 403.
-        polls: looks at a job (accepted, running, ...) until it is done.
+        polls: looks at a job (accepted, running, ...) until it is done; `math.inf` for a queue that never ends.
         fields_limit: number of fields (variables times months) in one request, above which it costs too much.
         busy: so many next requests for execution are answered 429.
         failure: traceback of the job that fails instead of being successful.
+        job_status: status of a look at a job instead of 200 (404, 500).
         results_status: status of the results of a job instead of 200 (404, 410).
         object_status: status of the download of a file instead of 200.
         stated_size_error: what `file:size` is wrong by.
@@ -90,6 +99,7 @@ class CdsServer(LoopbackServer):
         cut_after: break the next download off after so many bytes.
         detail: words added to each error, to see what becomes of them.
         jobs: what was accepted.
+        most_at_once: so many jobs waited or ran at one time.
     """
 
     def __init__(self, field: Field = arctic_air, *, last: str = "2026-10", final_until: str = "2026-07") -> None:
@@ -99,10 +109,11 @@ class CdsServer(LoopbackServer):
         self.final_until = final_until
         self.key = "0b7e4c52-1d1f-4b57-9f0e-8a6d3c2b1a90"
         self.licence_accepted = True
-        self.polls = 0
+        self.polls: float = 0
         self.fields_limit = 100_000
         self.busy = 0
         self.failure: str | None = None
+        self.job_status = 200
         self.results_status = 200
         self.object_status = 200
         self.stated_size_error = 0
@@ -110,6 +121,7 @@ class CdsServer(LoopbackServer):
         self.cut_after: int | None = None
         self.detail = ""
         self.jobs: list[Job] = []
+        self.most_at_once = 0
         catalogue, retrieve, account = "/api/catalogue/v1", "/api/retrieve/v1", "/api/profiles/v1/account"
         self.route("GET", f"{catalogue}/messages", lambda *_: Response.of_json({"messages": []}))
         self.route("GET", f"{catalogue}/collections/({DATASET})", self._collection)
@@ -118,6 +130,7 @@ class CdsServer(LoopbackServer):
         self.route("GET", f"{retrieve}/processes/({DATASET})", self._process)
         self.route("POST", f"{retrieve}/processes/({DATASET})/constraints", self._constraints)
         self.route("POST", f"{retrieve}/processes/({DATASET})/execution", self._execution)
+        self.route("GET", f"{retrieve}/jobs", self._list)
         self.route("GET", f"{retrieve}/jobs/(job-\\d+)", self._job)
         self.route("DELETE", f"{retrieve}/jobs/(job-\\d+)", self._delete)
         self.route("GET", f"{retrieve}/jobs/(job-\\d+)/results", self._results)
@@ -209,35 +222,60 @@ class CdsServer(LoopbackServer):
         with self.lock:
             job = Job(len(self.jobs) + 1, match[1], inputs, self.polls, content)
             self.jobs.append(job)
+            self.most_at_once = max(self.most_at_once, sum(job.is_active for job in self.jobs))
         monitor = {"rel": "monitor", "href": f"{self.api}/retrieve/v1/jobs/{job.id}"}
         body = {"processID": DATASET, "jobID": job.id, "status": "accepted", "metadata": {}, "links": [monitor]}
         return Response.of_json(body, 201)
 
+    def release(self) -> None:
+        """The jobs that wait or run are done at the next look."""
+        with self.lock:
+            self.polls = 0
+            for job in self.jobs:
+                job.polls_left = 0
+
     def _job(self, request: Request, match: re.Match[str]) -> Response:
+        job = self._find(match[1])
+        if job is None or self.job_status != 200:
+            return self._error(self.job_status if job else 404, "job not found", match[1])
+        with self.lock:
+            if job.is_active and job.polls_left:
+                job.state = "accepted" if job.polls_left == self.polls else "running"
+                job.polls_left -= 1
+            elif job.is_active:
+                job.state = "failed" if self.failure else "successful"
+        return Response.of_json(self._facts(job))
+
+    def _facts(self, job: Job) -> dict[str, Any]:
+        url = f"{self.api}/retrieve/v1/jobs/{job.id}"
+        links = [{"rel": "self", "href": url}, {"rel": "results", "href": f"{url}/results"}]
+        times = dict.fromkeys(("created", "started", "finished", "updated"), "2026-11-06T08:00:00")
+        status = "successful" if job.state == "expired" else job.state
+        metadata = {"log": [["2026-11-06T08:00:00", f"INFO {status}"]]}
+        body = {"jobID": job.id, "processID": DATASET, "type": "process", "status": status, "metadata": metadata}
+        return {**body, **times, "links": links}
+
+    def _list(self, request: Request, match: re.Match[str]) -> Response:
+        wanted = request.query.get("status", ["accepted", "running", "successful", "failed"])
+        return Response.of_json({"jobs": [self._facts(j) for j in self.jobs if j.state in wanted], "links": []})
+
+    def _delete(self, request: Request, match: re.Match[str]) -> Response:
         job = self._find(match[1])
         if job is None:
             return self._error(404, "job not found", match[1])
-        if job.polls_left:
-            status = "accepted" if job.polls_left == self.polls else "running"
-            job.polls_left -= 1
-        else:
-            status = "failed" if self.failure else "successful"
-        results = {"rel": "results", "href": f"{self.api}/retrieve/v1/jobs/{job.id}/results"}
-        times = dict.fromkeys(("created", "started", "finished", "updated"), "2026-11-06T08:00:00")
-        metadata = {"log": [["2026-11-06T08:00:00", f"INFO {status}"]]}
-        body = {"jobID": job.id, "processID": DATASET, "type": "process", "status": status, "metadata": metadata}
-        return Response.of_json({**body, **times, "links": [results]})
-
-    def _delete(self, request: Request, match: re.Match[str]) -> Response:
-        return Response.of_json({"jobID": match[1], "status": "dismissed"})
+        job.state = "dismissed"
+        return Response.of_json({"jobID": job.id, "status": job.state})
 
     def _results(self, request: Request, match: re.Match[str]) -> Response:
         job = self._find(match[1])
-        if job is None or self.results_status != 200:
-            return self._error(self.results_status, "results expired", "results are no longer available")
-        if self.failure:
-            return self._error(400, "The job has failed", "", type="job results failed", traceback=self.failure)
-        ending, kind = ("zip", "application/zip") if self.zipped else ("nc", "application/netcdf")
+        if job is None or self.results_status != 200 or job.state == "expired":
+            status = 404 if self.results_status == 200 else self.results_status
+            return self._error(status, "results expired", "results are no longer available")
+        if job.state == "failed":
+            traceback = self.failure or "unknown"
+            return self._error(400, "The job has failed", "", type="job results failed", traceback=traceback)
+        is_zip = job.content.startswith(b"PK")
+        ending, kind = ("zip", "application/zip") if is_zip else ("nc", "application/netcdf")
         value = {
             "type": kind,
             "href": f"{self.url}/cache/{job.id}.{ending}?signature=secret",
@@ -266,13 +304,21 @@ class CdsServer(LoopbackServer):
         return next((job for job in self.jobs if job.id == name), None)
 
     def _file(self, variables: list[str], area: list[float], months: list[str]) -> bytes:
+        """One NetCDF file per step type; several come in a zip."""
         preliminary = {month for month in months if month > self.final_until}
-        content = netcdf(self.field, variables, area, months, preliminary)
-        if not self.zipped:
-            return content
+        by_step: dict[str, list[str]] = {}
+        for name in variables:
+            by_step.setdefault(_GRIB[name][-1], []).append(name)
+        contents = {
+            f"data_stream-moda_stepType-{step}.nc": netcdf(self.field, names, area, months, preliminary)
+            for step, names in by_step.items()
+        }
+        if len(contents) == 1 and not self.zipped:
+            return next(iter(contents.values()))
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
-            archive.writestr("data_stream-moda_stepType-avgua.nc", content)
+            for name, content in contents.items():
+                archive.writestr(name, content)
         return stream.getvalue()
 
 
@@ -289,6 +335,7 @@ def netcdf(
     shape = (len(months), latitude.size, longitude.size)
     values = {
         "2m_temperature": [field(lat, lon, month) for month in months],
+        "total_precipitation": 2e-3 + 1e-3 * np.sin(np.radians(4 * lon + 3 * lat)),
         "geopotential": 9.80665 * 800 * (1 + np.sin(np.radians(5 * lon)) * np.cos(np.radians(7 * lat))),
         "land_sea_mask": np.clip(0.5 + np.sin(np.radians(9 * lon + 4 * lat)), 0, 1),
     }
@@ -320,11 +367,11 @@ def netcdf(
     data["longitude"] = xr.Variable("longitude", longitude, {"units": "degrees_east"})
     data["expver"] = xr.Variable((), expver[0]) if len(months) == 1 else xr.Variable("valid_time", expver)
     for name in variables:
-        short, unit, parameter, long_name = _GRIB[name]
+        short, unit, parameter, long_name, step = _GRIB[name]
         data[short] = xr.Variable(
             ("valid_time", "latitude", "longitude"),
             np.broadcast_to(np.asarray(values[name]), shape).astype(np.float32),
-            {"units": unit, "long_name": long_name, "GRIB_paramId": parameter, "GRIB_stepType": "avgua", **grid},
+            {"units": unit, "long_name": long_name, "GRIB_paramId": parameter, "GRIB_stepType": step, **grid},
             {"zlib": True, "complevel": 1, "shuffle": True},
         )
         data[short].attrs["coordinates"] = "number valid_time latitude longitude expver"

@@ -1,19 +1,45 @@
 """raw/era5: monthly means of the ERA5 reanalysis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
+from pydantic import Field
 
 from arctic_assets.assets.members import members_of, outline_files, outlines_of
-from arctic_assets.assets.wiring import MONTHLY, RawStore, raw_asset
+from arctic_assets.assets.wiring import MONTHLY, PART_OF, Acquired, RawStore, raw_asset
+from arctic_assets.errors import UnavailableError
 from arctic_assets.partitions import Partitions
 from arctic_assets.science.links import Members
+from arctic_assets.sources import cds
 from arctic_assets.sources import era5 as source
+from arctic_assets.sources.base import Missing, Origin, Remote
 from arctic_assets.sources.era5_files import Box, Index
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 
 Bounds = tuple[float, float, float, float]
+
+POOL = "cds"
+"""Its limit, when one is set, is also how many jobs the Climate Data Store gets from us at once."""
+_PAUSES_S = (120, 600, 1800)
+_ENDING = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+
+
+class Era5Config(dg.Config):
+    """How to deal with the queue of the Climate Data Store; nothing of it matters on a mirror."""
+
+    longest_wait_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="Wait so long in one run for the jobs. Then the run fails, the jobs go on, and the next run that "
+        "wants the same months continues to wait for them.",
+    )
+    jobs_at_once: int = Field(
+        default=cds.AT_ONCE,
+        ge=1,
+        description="So many jobs may be in the queue or running at once, those of other runs counted; a lower limit "
+        f"of the pool '{POOL}' wins.",
+    )
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -26,19 +52,27 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         deps=[dg.AssetDep(["raw", "rgi7"], partition_mapping=dg.AllPartitionMapping())],
         kinds={"netcdf"},
         freshness=MONTHLY,
+        pool=POOL,
     )
-    def era5(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> dg.MaterializeResult:
+    def era5(
+        context: dg.AssetExecutionContext, config: Era5Config, store: RawStore, warehouse: Warehouse
+    ) -> dg.MaterializeResult:
         """ERA5 monthly means of 2 m temperature, and the model's orography and land fraction, over the glaciers.
 
         Kept as the Climate Data Store delivers them: one NetCDF may hold 480 months. The archive knows by content
         which month, box and variable lie in which file, and prefers final values over preliminary ones (ERA5T),
         which appear about five days after a month ends and turn final two to three months later.
+
+        Live, the store computes each file in a queue. The ids of the jobs are kept under `raw/.jobs`: a run that is
+        killed or waits too long is continued by the next one that wants the same; a run that is terminated cancels
+        its jobs.
         """
         months = context.partition_keys
         archive, origin = store.archive, store.origin()
         boxes = _boxes(partitions, archive) if origin.is_live else {}
         held = archive.objects(source.PRODUCT.provider)
-        got = store.acquire(origin, source.remotes(origin, months, boxes, held))
+        wanted = source.remotes(origin, months, boxes, held)
+        got = _by_jobs(context, config, store, origin, wanted) if origin.is_live else store.acquire(origin, wanted)
         status = Index(archive.objects(source.PRODUCT.provider)).status()
         reason = got.missing[0].reason if got.missing else _there(status)
         gaps = {month: f"no ERA5 2 m temperature of {month}: {reason}" for month in months if month not in status}
@@ -47,6 +81,46 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         return got.result(gaps, months=len(months) - len(gaps), preliminary=preliminary)
 
     return [era5]
+
+
+def _by_jobs(
+    context: dg.AssetExecutionContext,
+    config: Era5Config,
+    store: RawStore,
+    origin: Origin,
+    wanted: Iterable[Remote | Missing],
+) -> Acquired:
+    """Bring what the Climate Data Store makes in jobs.
+
+    Raises:
+        RetryRequested: it does not answer any more; the jobs go on meanwhile.
+        SourceError: as `cds.Jobs`; trying again by itself would not help.
+    """
+    limits = {pool.name: pool.limit for pool in context.instance.event_log_storage.get_pool_limits()}
+    jobs = cds.Jobs(
+        origin,
+        cds.Ledger(store.archive.root / ".jobs"),
+        at_once=max(1, min(config.jobs_at_once, limits.get(POOL, config.jobs_at_once))),
+        longest_wait_s=config.longest_wait_hours * 3600,
+        answers=context.retry_number > 0,
+        is_cancelled=lambda: _is_cancelled(context),
+        log=context.log.info,
+    )
+    try:
+        with jobs:
+            return store.acquire(jobs, jobs.answered(wanted))
+    except UnavailableError as error:
+        # A retry policy would also retry when somebody terminates the run.
+        if context.retry_number >= len(_PAUSES_S):
+            raise
+        raise dg.RetryRequested(len(_PAUSES_S), _PAUSES_S[context.retry_number]) from error
+
+
+def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
+    """Whether somebody terminated the run or the one that it is a part of; else its process ends for other reasons."""
+    ids = [context.run.run_id, context.run.tags.get(PART_OF)]
+    runs = context.instance.get_runs(dg.RunsFilter(run_ids=[run_id for run_id in ids if run_id]))
+    return any(run.status in _ENDING for run in runs)
 
 
 def _there(status: Mapping[str, str]) -> str:

@@ -1,0 +1,622 @@
+"""Jobs of the Climate Data Store (CDS): asked for once, waited for as long as it takes, by whichever run is there.
+
+The CDS computes a file for each request, and a request waits in a queue, for minutes or for a day. So the id of a job
+is written to a ledger before anybody waits for it: a run that is killed or gives up leaves the record, and the next
+run that asks for the same waits for the same job. A record goes when its file is in the archive, when the CDS has lost
+the job, or when a person cancels the run; then the job is cancelled at the CDS too.
+
+All jobs of a run are submitted before it waits for the first, so that their times in the queue overlap, but never more
+at once than is allowed; jobs that other runs left in the same ledger count.
+
+Here: the real client, the ledger, waiting, and what failures mean. Not here: what to ask for (`era5`), and what is in
+the files (`era5_files`).
+
+The client (`cdsapi`) reads the key itself, from CDSAPI_KEY or ~/.cdsapirc. It tries each request to the server several
+times where that may help (408, 429, 5xx, broken connections); when it gives up, that is an `UnavailableError`. Its own
+messages are not passed on, because they quote the key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import requests
+from filelock import FileLock
+
+from arctic_assets.errors import SourceError, UnavailableError
+from arctic_assets.sources.base import Account, Delivery, Missing, Origin, Remote, SourceObject, Unchanged
+from arctic_assets.sources.era5_files import compress
+from arctic_assets.sources.http import is_unreachable, public_url
+
+SITE = "https://cds.climate.copernicus.eu"
+URL = f"{SITE}/api"
+REQUESTS_PAGE = f"{SITE}/requests?tab=all"
+AT_ONCE = 4
+"""Jobs at once, where nothing else is said. The CDS itself runs a few of one user and lets the others wait."""
+
+ACCOUNT = Account(
+    name="Climate Data Store (ECMWF), personal access token",
+    register=f"{SITE}/profile",
+    key=f"the token in the environment variable CDSAPI_KEY, or the lines 'url: {URL}' and 'key: <token>' in "
+    "~/.cdsapirc; the licence of the dataset must be accepted once on its page",
+    is_set=lambda: bool(os.environ.get("CDSAPI_KEY")) or "key" in _rc_names(),
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that the CDS accepted: one file of the ledger. The key is not part of it.
+
+    Attributes:
+        id: the CDS's own.
+        dataset: what was asked.
+        inputs: the request.
+        submitted_at: ISO time in UTC.
+    """
+
+    id: str
+    dataset: str
+    inputs: Mapping[str, Any]
+    submitted_at: str
+
+    @property
+    def what(self) -> str:
+        """For messages: variables and months."""
+        return described(self.inputs)
+
+
+class Ledger:
+    """The jobs that were submitted and whose files are not in the archive yet.
+
+    Args:
+        folder: one JSON file per job lies there, named after the hash of its request.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, request: Mapping[str, Any]) -> Job | None:
+        """The job that was submitted for a request."""
+        return _read(self._path(request))
+
+    def jobs(self) -> list[Job]:
+        """All, the oldest first."""
+        found = [job for path in self.folder.glob("*.json") if (job := _read(path))]
+        return sorted(found, key=lambda job: (job.submitted_at, job.id))
+
+    def keep(self, job: Job) -> None:
+        """Write a record; it is whole or not there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(asdict(job))
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(asdict(job), indent=1))
+        os.replace(temporary, path)
+
+    def drop(self, job: Job) -> None:
+        """Remove a record, unless another job has taken its place."""
+        if self.find(asdict(job)) == job:
+            self._path(asdict(job)).unlink(missing_ok=True)
+
+    def lock(self) -> FileLock:
+        """Held while jobs are counted and submitted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".lock")
+
+    def _path(self, request: Mapping[str, Any]) -> Path:
+        asked = json.dumps([request["dataset"], request["inputs"]], sort_keys=True)
+        return self.folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
+
+
+class Jobs:
+    """The jobs of one run, as a context manager; inside, an origin that brings their files.
+
+    `answered` submits and waits, `fetch` downloads:
+
+        with Jobs(origin, ledger) as jobs:
+            got = store.acquire(jobs, jobs.answered(wanted))
+
+    Args:
+        behind: origin of everything that is no job.
+        ledger: where the ids are kept.
+        at_once: so many jobs may be in the queue or running at once, with those that other runs left.
+        longest_wait_s: in all, for the jobs of this run.
+        longest_pause_s: between two looks at a job, and before another try of a failed request.
+        tries: how often each request to the server is tried.
+        answers: the server has answered lately: it is waited for also when no connection comes about.
+        is_cancelled: whether a person wants the run to end; asked when it is interrupted.
+        log: takes a line for the log of the run.
+    """
+
+    def __init__(
+        self,
+        behind: Origin,
+        ledger: Ledger,
+        *,
+        at_once: int = AT_ONCE,
+        longest_wait_s: float = 86_400.0,
+        longest_pause_s: float = 30.0,
+        tries: int = 6,
+        answers: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: True,
+        log: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self.name = behind.name
+        self.is_live = behind.is_live
+        self._behind = behind
+        self._ledger = ledger
+        self._at_once = at_once
+        self._longest_wait_s = longest_wait_s
+        self._longest_pause_s = longest_pause_s
+        self._tries = tries
+        self._answers = answers
+        self._is_cancelled = is_cancelled
+        self._log = log
+        self._waiting: list[_Waiting] = []
+        self._answered: dict[str, _Waiting] = {}  # by path of the remote; what is not in the archive yet
+        self._ended: set[str] = set()  # ids of other runs' jobs
+        self._connection_: _Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            for found in self._answered.values():
+                if found.is_fetched:  # and the archive refused it: it is to be asked for anew
+                    self._ledger.drop(found.job)
+        elif error is not None and (left := [*self._waiting, *self._answered.values()]):
+            if self._is_cancelled():
+                self._cancel([found.job for found in left])
+            else:
+                ids = ", ".join(found.job.id for found in left)
+                self._log(f"The run ends; at the CDS the jobs {ids} go on, and the next run continues with them.")
+
+    def names(self, provider: str, folder: str = "") -> list[str]:
+        """As the origin behind."""
+        return self._behind.names(provider, folder)
+
+    def answered(self, wanted: Iterable[Remote | Missing]) -> Iterator[Remote | Missing]:
+        """The same files, each as soon as its job is done; what is no job comes first.
+
+        Whoever takes the next file says by it that the last one is in the archive: then its record goes.
+
+        Raises:
+            SourceError: the key, the licence or a request is refused, a job fails, or the wait is over. The key is in
+                no message.
+            UnavailableError: the CDS does not answer; trying again may help.
+        """
+        queue: deque[Remote] = deque()
+        for remote in wanted:
+            if isinstance(remote, Missing) or remote.request is None or not ACCOUNT.is_set():
+                yield remote
+            else:
+                queue.append(remote)
+        self._continue(queue)
+        end = time.monotonic() + self._longest_wait_s
+        pause_s = first_pause_s = min(1.0, self._longest_pause_s)
+        while queue or self._waiting:
+            yield from self._submit(queue)
+            ready = [found for found in self._waiting if self._is_ready(found, queue)]
+            for found in ready:
+                self._waiting.remove(found)
+                self._answered[found.remote.path] = found
+                yield found.remote
+                self._ledger.drop(found.job)
+                del self._answered[found.remote.path]
+            if ready:
+                pause_s = first_pause_s
+            elif self._waiting or queue:
+                if time.monotonic() >= end:
+                    self._give_up(queue)
+                time.sleep(min(pause_s, max(0.0, end - time.monotonic())))
+                pause_s = min(pause_s * 1.5, self._longest_pause_s)
+
+    def fetch(self, remote: Remote, target: Path, known: SourceObject | None) -> Delivery | Unchanged | Missing:
+        """Download the file of a job that is done; other files as the origin behind does.
+
+        Raises:
+            SourceError: the file does not come to its end.
+        """
+        found = self._answered.get(remote.path)
+        if found is None:
+            return self._behind.fetch(remote, target, known)
+        try:
+            delivery = self._connection.download(found.job, found.results, target)
+        except _LostJob:
+            self._ledger.drop(found.job)
+            raise
+        found.is_fetched = True
+        return delivery
+
+    @property
+    def _connection(self) -> _Connection:
+        if self._connection_ is None:
+            self._connection_ = _Connection(self._longest_pause_s, self._tries, self._answers, self._log)
+        return self._connection_
+
+    def _continue(self, queue: deque[Remote]) -> None:
+        """Take up the jobs that an earlier run left, and take them out of the queue."""
+        for remote in list(queue):
+            job = self._ledger.find(_request(remote))
+            if job:
+                self._log(f"Continuing to wait for the job {job.id} of {job.submitted_at} at the CDS: {job.what}")
+                self._waiting.append(_Waiting(remote, job, is_continued=True))
+                queue.remove(remote)
+
+    def _submit(self, queue: deque[Remote]) -> Iterator[Missing]:
+        """Submit as many as may be, the first of the queue first; yields what does not exist."""
+        while queue:
+            remote = queue[0]
+            request = _request(remote)
+            with self._ledger.lock():
+                if job := self._ledger.find(request):  # another run was faster
+                    self._waiting.append(_Waiting(remote, job, is_continued=True))
+                    queue.popleft()
+                    continue
+                if self._active() >= self._at_once:
+                    return
+                try:
+                    answer = self._connection.submit(request)
+                except _TooLarge:
+                    halves = remote.halves() if remote.halves else ()
+                    if not halves:
+                        raise
+                    self._log(f"The CDS takes no request as large as {described(request['inputs'])}: it is halved.")
+                    queue.popleft()
+                    queue.extendleft(reversed(halves))
+                    continue
+                queue.popleft()
+                if isinstance(answer, Job):
+                    self._ledger.keep(answer)
+                    self._waiting.append(_Waiting(remote, answer))
+            if isinstance(answer, Missing):
+                yield answer
+            else:
+                self._log(f"Submitted the job {answer.id} to the CDS: {answer.what}")
+
+    def _active(self) -> int:
+        """How many jobs of the ledger are in the queue or running."""
+        own = {found.job.id for found in self._waiting}
+        others = [job for job in self._ledger.jobs() if job.id not in own | self._ended]
+        others = [job for job in others if job.id not in {found.job.id for found in self._answered.values()}]
+        for job in others:
+            try:
+                is_done = self._connection.results(job) is not None
+            except _LostJob:
+                self._ledger.drop(job)
+                is_done = True
+            if is_done:
+                self._ended.add(job.id)
+        return len(own) + sum(job.id not in self._ended for job in others)
+
+    def _is_ready(self, found: _Waiting, queue: deque[Remote]) -> bool:
+        """Look at a job; one that an earlier run left and that is lost goes back to the queue.
+
+        Raises:
+            SourceError: a job of this run failed or is lost.
+        """
+        try:
+            found.results = self._connection.results(found.job)
+        except _LostJob as error:
+            self._ledger.drop(found.job)
+            if not found.is_continued:
+                raise
+            self._log(f"The job {found.job.id} at the CDS came to nothing ({error.problem}): it is submitted anew.")
+            self._waiting = [other for other in self._waiting if other is not found]
+            queue.append(found.remote)
+        return found.results is not None
+
+    def _give_up(self, queue: deque[Remote]) -> NoReturn:
+        jobs = [found.job for found in self._waiting]
+        states = [f"{job.id} ({job.what}) is {self._connection.state.get(job.id, 'unknown')}" for job in jobs]
+        states += [f"{described(_request(remote)['inputs'])} waits for a place" for remote in queue]
+        hours = self._longest_wait_s / 3600
+        raise SourceError(
+            "the Climate Data Store has not made all files yet",
+            where=", ".join(dict.fromkeys(str(_request(remote)["dataset"]) for remote in self._remotes(queue))),
+            expected=f"files within {hours:.3g} hours",
+            got="; ".join(states),
+            todo=f"the jobs go on: run again later, and it continues with the same jobs (see them at {REQUESTS_PAGE}; "
+            "the longest wait is set by longest_wait_hours)",
+        )
+
+    def _remotes(self, queue: deque[Remote]) -> list[Remote]:
+        return [*(found.remote for found in self._waiting), *queue]
+
+    def _cancel(self, jobs: list[Job]) -> None:
+        """Delete jobs at the CDS. What cannot be deleted stays in the ledger."""
+        quick = _Connection(1.0, 2, True, self._log)
+        for job in jobs:
+            try:
+                quick.cancel(job)
+            except _LostJob:
+                pass
+            except SourceError as error:
+                self._log(f"The job {job.id} could not be cancelled; delete it at {REQUESTS_PAGE}. {error}")
+                continue
+            self._ledger.drop(job)
+            self._log(f"Cancelled the job {job.id} at the CDS: {job.what}")
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A job of this run, and the file it is for."""
+
+    remote: Remote
+    job: Job
+    is_continued: bool = False
+    results: Any = None
+    is_fetched: bool = False
+
+
+class _TooLarge(SourceError):
+    """A request that costs more than the CDS allows."""
+
+
+class _LostJob(SourceError):
+    """A job that failed, was deleted, or has expired: another one must take its place."""
+
+
+class _Connection:
+    """The CDS through its client; every failure is a SourceError that says what to do."""
+
+    def __init__(self, longest_pause_s: float, tries: int, answers: bool, log: Callable[[str], object]) -> None:
+        self.state: dict[str, str] = {}
+        self._log = log
+        self._client = _client(longest_pause_s, tries, answers, log)
+        self._handles: dict[str, Any] = {}
+
+    def submit(self, request: Mapping[str, Any]) -> Job | Missing:
+        """Ask for a file; Missing when no month of it is published yet.
+
+        Raises:
+            _TooLarge: the request is to be divided.
+        """
+        dataset, inputs = str(request["dataset"]), dict(request["inputs"])
+        handle = self._ask(lambda: self._client.client.submit(dataset, inputs), dataset, inputs)
+        if isinstance(handle, Missing):
+            return handle
+        self._handles[handle.request_id] = handle
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        return Job(handle.request_id, dataset, inputs, now)
+
+    def results(self, job: Job) -> Any:
+        """What `download` takes, or None as long as the job waits or runs.
+
+        Raises:
+            _LostJob: there will be none.
+        """
+
+        def look() -> Any:
+            handle = self._handle(job)
+            is_ready = handle.results_ready
+            if handle.last_status != self.state.get(job.id):
+                self.state[job.id] = handle.last_status
+                self._log(f"The job {job.id} at the CDS is {handle.last_status}")
+            return handle.get_results() if is_ready else None
+
+        return self._ask(look, job.dataset, job.inputs)
+
+    def download(self, job: Job, results: Any, target: Path) -> Delivery:
+        """Write the file of a job; what is at `target` is replaced."""
+
+        def bring() -> Delivery:
+            results.download(str(target))
+            return Delivery(public_url(results.location), expected_bytes=results.content_length)
+
+        answer = self._ask(bring, job.dataset, job.inputs)
+        assert isinstance(answer, Delivery)
+        return answer
+
+    def cancel(self, job: Job) -> None:
+        """Delete a job."""
+        self._ask(lambda: self._handle(job).delete(), job.dataset, job.inputs)
+
+    def _handle(self, job: Job) -> Any:
+        if job.id not in self._handles:
+            self._handles[job.id] = self._client.client.get_remote(job.id)
+        return self._handles[job.id]
+
+    def _ask(self, call: Callable[[], T], dataset: str, inputs: Mapping[str, Any]) -> T | Missing:
+        from ecmwf.datastores.processing import DownloadError, LinkError, ProcessingFailedError
+
+        failure: Exception
+        try:
+            return call()
+        except (requests.RequestException, ProcessingFailedError, DownloadError, LinkError) as error:
+            failure = error
+        except (AssertionError, KeyError) as error:  # so the client meets answers of another shape than it knows
+            failure = error
+        # Judged out here, a SourceError has no context that would carry the client's texts and headers along.
+        return _judged(failure, dataset, inputs, str(self._client.key))
+
+
+class _Session(requests.Session):
+    """Lets the client wait for a server that was there before, but not for minutes for one that never was."""
+
+    def __init__(self, has_answered: bool) -> None:
+        super().__init__()
+        self.has_answered = has_answered
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        try:
+            response = super().request(*args, **kwargs)
+        except requests.ConnectionError as error:
+            if self.has_answered or not is_unreachable(error):
+                raise
+            raise requests.RequestException(str(error)) from error  # of no kind that the client tries again
+        self.has_answered = True
+        return response
+
+
+def described(inputs: Mapping[str, Any]) -> str:
+    """A request in words: variables and months."""
+    months = ", ".join(compress(f"{year}-{month}" for year in inputs["year"] for month in inputs["month"]))
+    return f"{' and '.join(inputs['variable'])} of {months}"
+
+
+def _request(remote: Remote) -> Mapping[str, Any]:
+    assert remote.request is not None
+    return remote.request
+
+
+def _read(path: Path) -> Job | None:
+    """A record; one that cannot be read is as none: the file is then asked for anew."""
+    try:
+        return Job(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _rc_names() -> set[str]:
+    """Names that the CDS client's file sets (url, key, verify)."""
+    file = Path(os.environ.get("CDSAPI_RC", "~/.cdsapirc")).expanduser()
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {line.partition(":")[0].strip() for line in lines if line.partition(":")[2].strip()}
+
+
+def _client(longest_pause_s: float, tries: int, answers: bool, log: Callable[[str], object]) -> Any:
+    import cdsapi
+    from ecmwf.datastores.legacy_client import LegacyClient
+
+    url = None if "CDSAPI_URL" in os.environ or "url" in _rc_names() else URL
+    client: object = None
+    why = ""
+
+    def silent(*args: object, **kwargs: object) -> None:
+        """What is worth saying is said here; the client's debug lines quote the key."""
+
+    try:
+        client = cdsapi.Client(
+            url=url,
+            progress=False,
+            sleep_max=longest_pause_s,
+            retry_max=tries,
+            session=_Session(answers),
+            info_callback=silent,
+            debug_callback=silent,
+            warning_callback=lambda text, *args, **kwargs: log(f"The CDS says: {_hidden(text, client)}"),
+        )
+    except AssertionError:
+        pass  # a key in more than two parts
+    except Exception as error:  # of settings that it cannot use, cdsapi raises whatever comes
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        raise SourceError(
+            "the Climate Data Store client cannot use its settings",
+            where="CDSAPI_URL, CDSAPI_KEY or ~/.cdsapirc",
+            expected=ACCOUNT.key,
+            got=why,
+            todo=f"correct them; a personal access token is shown at {ACCOUNT.register}",
+        )
+    if not isinstance(client, LegacyClient):  # what cdsapi takes for keys of the service that ended in 2024
+        raise SourceError(
+            "the key for the Climate Data Store is of the old form",
+            where="CDSAPI_KEY or ~/.cdsapirc",
+            expected="a personal access token, without a colon",
+            got="a key of the form UID:KEY",
+            todo=f"replace it by the token shown at {ACCOUNT.register}",
+        )
+    return client
+
+
+def _hidden(text: object, client: object) -> str:
+    """A text of the server without the key."""
+    return str(text).replace(str(getattr(client, "key", None) or "\0"), "<key>")
+
+
+def _judged(error: Exception, dataset: str, inputs: Mapping[str, Any], key: str) -> Missing:
+    """What a failure means.
+
+    Raises:
+        SourceError: anything but months that do not exist yet; of its kinds, those that this module names.
+    """
+    from ecmwf.datastores.processing import DownloadError, ProcessingFailedError
+
+    what = described(inputs)
+    page = f"{SITE}/datasets/{dataset}"
+    response = error.response if isinstance(error, requests.HTTPError) else None
+    status = 0 if response is None else response.status_code
+    answer = _answer(response)
+    title, detail = str(answer.get("title", "")), str(answer.get("detail", ""))
+    reason = str(answer.get("traceback") or detail or title or error)
+    named = re.search(r"https?://[^\s'\"]+", detail)
+    at_job = response is not None and "/jobs/" in str(response.url)
+    kind = SourceError
+
+    if status == 400 and "valid combination" in detail:
+        months = what.partition(" of ")[2]
+        return Missing(f"ERA5 of {months} is not published yet (what there is: {page}?tab=download)", what=what)
+    if "licence" in title and status == 403:
+        problem = "the licence of the dataset is not accepted yet"
+        todo = f"accept it at {named[0] if named else f'{page}?tab=download#manage-licences'}, and run again"
+    elif "cost" in title and status == 403:
+        kind = _TooLarge
+        problem = "the request is larger than the Climate Data Store allows"
+        todo = f"divide the registry's glaciers into smaller groups; the limits are shown at {page}?tab=download"
+    elif status == 401:
+        problem = "the Climate Data Store does not accept the key"
+        todo = f"compare CDSAPI_KEY or ~/.cdsapirc with the personal access token at {ACCOUNT.register}"
+    elif status in (404, 410) and at_job:
+        kind = _LostJob
+        problem = "the Climate Data Store no longer has the result"
+        todo = "run again: the file is then computed anew"
+    elif status in (404, 410):
+        problem = "the Climate Data Store does not know the dataset"
+        todo = f"the url in CDSAPI_URL or ~/.cdsapirc should be {URL}"
+    elif status == 429:
+        kind = UnavailableError
+        problem = "the Climate Data Store is asked too often"
+        todo = "run again later"
+    elif isinstance(error, ProcessingFailedError) or (at_job and status == 400):
+        kind = _LostJob
+        problem = "the Climate Data Store failed to make the file"
+        todo = f"read the reason, also at {REQUESTS_PAGE}; if it says nothing of the request, run again later"
+    elif isinstance(error, DownloadError | AssertionError):
+        kind = _LostJob
+        problem = "the file of the Climate Data Store did not come to its end"
+        todo = "run again: the file is then asked for anew"
+    elif status == 408 or status >= 500 or isinstance(error, _PASSING):
+        kind = UnavailableError
+        problem = "the Climate Data Store does not answer any more"
+        todo = f"run again later; look for a notice at {SITE}"
+    elif 400 <= status < 500:
+        problem = f"the Climate Data Store refuses the request (HTTP {status})"
+        todo = f"look for a notice at {page}"
+    else:
+        problem = "the Climate Data Store cannot be reached, or answers in another way than its client knows"
+        todo = "check the url and the network, and run again later"
+    raise kind(
+        problem,
+        where=f"{dataset}: {what}",
+        expected="a NetCDF file",
+        got=reason.replace(key, "<key>")[-2000:],
+        todo=todo,
+    )
+
+
+_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+def _answer(response: Any) -> dict[str, Any]:
+    """The JSON of an answer, if it is an object."""
+    try:
+        content = response.json() if response is not None else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
