@@ -19,10 +19,11 @@ import hashlib
 import logging
 import os
 import random
-import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pyarrow as arrow
 from dagster_duckdb import DuckDBResource
+from filelock import FileLock, Timeout
 from pydantic import Field
 
 from arctic_assets.errors import TableError, WarehouseError
@@ -105,17 +107,41 @@ class Warehouse(DuckDBResource):
         Raises:
             WarehouseError: another process held the file for longer than `wait_seconds`, or it is no DuckDB file.
         """
-        connection = self._connect(read_only)
-        try:
-            yield connection
-        finally:
-            connection.close()
-
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        path = Path(self.database)
-        if not read_only:
-            path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self.wait_seconds
+        with nullcontext() if read_only else self._turn():
+            connection = self._connect(read_only, deadline)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Our writers take turns by a lock of their own: they wake as soon as it is free, where DuckDB only refuses."""
+        path = Path(self.database)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that writes to the warehouse")
+            try:
+                lock.acquire(timeout=self.wait_seconds)
+            except Timeout as error:
+                raise WarehouseError(
+                    "the warehouse cannot be opened",
+                    where=path,
+                    expected=f"a turn to write within {self.wait_seconds:g} s",
+                    got="another process of ours that keeps writing",
+                    todo="look at the runs that are under way; start this one again when they have ended",
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _connect(self, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
+        path = Path(self.database)
         said = False
         while True:
             try:
@@ -136,7 +162,7 @@ class Warehouse(DuckDBResource):
                 if not said:
                     log.info("waiting for the warehouse: %s", text.splitlines()[0])
                     said = True
-                time.sleep(random.uniform(0.01, 0.15))  # jitter: two waiting processes must not stay in step
+                time.sleep(random.uniform(0.005, 0.05))  # jitter: two waiting processes must not stay in step
 
     def query(self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """Rows of a query, read-only. A list column holds Python lists."""
@@ -274,12 +300,14 @@ class Warehouse(DuckDBResource):
     def publish(self, target: Path) -> None:
         """Give readers a whole copy at `target`, replaced at once.
 
-        The copy is made while this process holds the file, so it never shows half a write.
+        The copy is made while this process holds the file, so it never shows half a write. A child makes it: a process
+        that opens and closes a file loses the locks it has on it (POSIX), and DuckDB's with them.
         """
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        copy = [sys.executable, "-I", "-S", "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])"]
         with self.get_connection() as connection:
             _run(connection, "CHECKPOINT")
-            shutil.copyfile(self.database, temporary)
+            subprocess.run([*copy, self.database, str(temporary)], check=True)
         os.replace(temporary, target)
 
     @contextmanager

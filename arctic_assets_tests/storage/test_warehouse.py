@@ -232,7 +232,7 @@ def test_published_copy_is_whole_and_does_not_block(warehouse: Warehouse, tmp_pa
         _write(warehouse, GLACIERS, MONTHS, shift=1.0, run="r2")
         warehouse.publish(target)
         assert reader.execute("SELECT count(*) FROM derived.temperature_monthly").fetchone() == (48,)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["arctic.duckdb", "warehouse.duckdb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".warehouse.duckdb.lock", "arctic.duckdb", "warehouse.duckdb"]
 
 
 def _writer(database: str, glacier: str) -> None:
