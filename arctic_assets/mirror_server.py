@@ -114,13 +114,9 @@ class Server:
         self._http: _Http | None = None
         self._thread: threading.Thread | None = None
 
-    def answer(self, request: Request) -> Response:
-        """The answer to a request."""
-        raise NotImplementedError
-
     def reply(self, handler: Handler, request: Request) -> None:
         """Answer a request on its connection."""
-        handler.send(request, self.answer(request))
+        raise NotImplementedError
 
     @property
     def url(self) -> str:
@@ -177,12 +173,12 @@ class MirrorServer(Server):
         super().__init__(host, port)
         self.files = Files(root)
 
-    def answer(self, request: Request) -> Response:
-        """A file, a part of it, or a directory page."""
+    def reply(self, handler: Handler, request: Request) -> None:
+        """Send a file, a part of it, or a directory page."""
         response = self.files.answer(request)
         part = request.headers.get("range", "")
         logger.info("%d %s %s %s", response.status, request.method, quote(request.path), part)
-        return response
+        handler.send(request, response)
 
 
 class Files:

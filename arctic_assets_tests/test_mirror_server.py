@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def test_the_content_is_hashed_once(server: MirrorServer, root: Path, monkeypatc
     hashed: list[str] = []
     true = hashlib.file_digest
 
-    def counted(stream: BinaryIO, name: str) -> object:
+    def counted(stream: io.BufferedReader, name: str) -> object:
         hashed.append(stream.name)
         return true(stream, name)
 

@@ -7,7 +7,8 @@ that would be more than ten million cells), and the archive gets the result, `wi
 2 km beyond the glacier. How large a tile's cells are is read from the tile.
 
 All-ocean tiles do not exist: the bucket answers 404, or 403 where it does not list what it has. There the window has
-0 m. As nothing tells a refusal from ocean, a glacier all of whose tiles are lacking is a gap.
+0 m. As nothing tells its refusal from ocean, a glacier all of whose tiles are lacking is a gap. A mirror that refuses a
+tile is an error.
 
 Elevations are of the surface (radar, 2011-2015), above the geoid EGM2008. Slopes for the shallow-ice check come from
 here; heights of the inventory and of ERA5 cells do not.
@@ -170,7 +171,7 @@ def deliver(origin: Origin, wanted: Remote, target: Path, known: SourceObject | 
         `Missing` when the origin has none of the tiles.
 
     Raises:
-        SourceError: a tile cannot be read, is no elevation in degrees, or the server fails otherwise than by 403/404.
+        SourceError: a tile cannot be read, is no elevation in degrees, or the server fails otherwise than by 404 (live: 403).
     """
     from rasterio.warp import transform_bounds
 
@@ -284,7 +285,7 @@ def _or_ocean(
     try:
         told = from_raster(origin, tile, target, partial(_bring_in, where=tile.path, grid=grid, heights=heights))
     except SourceError as error:
-        if error.got != "HTTP 403":
+        if error.got != "HTTP 403" or not origin.is_live:  # a mirror says 404 for what it lacks
             raise
         return None
     return None if isinstance(told, Missing) else told

@@ -47,7 +47,8 @@ EARTHDATA = Account(
 
 T = TypeVar("T")
 _CHUNK_BYTES = 1 << 16  # of a transfer that breaks off, up to one chunk is lost
-_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses that may pass."""
 _GONE = frozenset({404, 410})
 
 
@@ -66,7 +67,7 @@ class Marks(NamedTuple):
     last_modified: str | None
 
 
-class _TryAgain(Exception):
+class TryAgain(Exception):
     """A failure that may pass: why, the pause the server asks for, and after how many attempts it will not."""
 
     def __init__(self, why: str, pause_s: float | None = None, at_most: int | None = None) -> None:
@@ -114,7 +115,7 @@ class Client:
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
                 return Page(response.url, response.text, media_type)
 
-        return self._persist(once, url)
+        return self.persist(once, url)
 
     def marks(self, url: str) -> Marks | None:
         """The marks of a file, without fetching it; None when the server says that there is none (404, 410).
@@ -132,7 +133,7 @@ class Client:
                 self._expect_part(response, url)
                 return Marks(response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
-        return self._persist(once, url)
+        return self.persist(once, url)
 
     def _expect_part(self, response: requests.Response, url: str) -> None:
         _expect(response, {200, 206}, url, None)
@@ -155,7 +156,7 @@ class Client:
             SourceError: the server cannot be reached, refuses us, or does not bring the file to its end. What came
                 stays in `target` for the next try.
         """
-        return self._persist(lambda: self._download(url, target, known, account), url)
+        return self.persist(lambda: self._download(url, target, known, account), url)
 
     def _download(
         self, url: str, target: Path, known: SourceObject | None, account: Account | None
@@ -176,7 +177,7 @@ class Client:
                 return Unchanged()
             if response.status_code == 416 and part.validator:
                 part.discard()
-                raise _TryAgain("the server does not continue the part that we hold")
+                raise TryAgain("the server does not continue the part that we hold")
             _expect(response, {200, 206} if part.validator else {200}, url, account)
             marks = response.headers.get("ETag"), response.headers.get("Last-Modified")
             if response.status_code == 206:
@@ -189,17 +190,26 @@ class Client:
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     stream.write(chunk)
             if total is not None and part.size != total:
-                raise _TryAgain(f"the transfer ended after {part.size} of {total} bytes")
+                raise TryAgain(f"the transfer ended after {part.size} of {total} bytes")
             part.close()
             return Delivery(part.url, part.etag, part.last_modified, expected_bytes=total)
 
-    def _persist(self, once: Callable[[], T], url: str) -> T:
+    def persist(self, once: Callable[[], T], url: str) -> T:
+        """Try until it succeeds, as often as this client has patience.
+
+        Args:
+            once: one attempt; raises `TryAgain` or an error of requests when another one may succeed.
+            url: what is asked, for the message.
+
+        Raises:
+            SourceError: the attempts are used up.
+        """
         attempt = 1
         while True:
-            failure: _TryAgain
+            failure: TryAgain
             try:
                 return once()
-            except _TryAgain as error:
+            except TryAgain as error:
                 failure = error
             except requests.RequestException as error:
                 failure = _failure(error)
@@ -221,11 +231,11 @@ class Client:
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
         response = self._session.get(url, headers=headers, stream=True, timeout=self.timeout_s)
-        if response.status_code in _RETRIED:
+        if response.status_code in RETRIED:
             response.close()
             pause_s = _retry_after(response.headers.get("Retry-After"))
             asks = "" if pause_s is None else f", asks to come back in {pause_s:.0f} s"
-            raise _TryAgain(f"HTTP {response.status_code}{asks}", pause_s)
+            raise TryAgain(f"HTTP {response.status_code}{asks}", pause_s)
         return response
 
 
@@ -302,7 +312,7 @@ class Part:
         is_other = any(new and old and new != old for new, old in pairs)
         if not match or int(match[1]) != self.size or is_other:
             self.discard()
-            raise _TryAgain("the server continued with other bytes than were asked for")
+            raise TryAgain("the server continued with other bytes than were asked for")
         return int(match[2])
 
     def discard(self) -> None:
@@ -367,7 +377,7 @@ def _retry_after(value: str | None) -> float | None:
     return max(0.0, (then - dt.datetime.now(dt.UTC)).total_seconds())
 
 
-def _failure(error: requests.RequestException) -> _TryAgain:
+def _failure(error: requests.RequestException) -> TryAgain:
     """What went wrong in words that quote no URL: those of the operating system, or the kind of the error."""
     passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     at_most = None
@@ -376,7 +386,7 @@ def _failure(error: requests.RequestException) -> _TryAgain:
     elif is_unreachable(error):
         at_most = 2
     told = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
-    return _TryAgain(next(told, type(error).__name__), at_most=at_most)
+    return TryAgain(next(told, type(error).__name__), at_most=at_most)
 
 
 def is_unreachable(error: requests.RequestException) -> bool:

@@ -336,19 +336,20 @@ class Mosaics:
         """Write the window; False when no line lies in the mosaic."""
         import rasterio
 
+        reason = ""
         with rasterio.Env(**self._gdal()):
             try:
                 rasters = self._rasters(mosaic)
                 boxes = _boxes(rasters[0], remote.lines)
-                if not boxes:
-                    return False
-                _write(target, rasters, boxes, self._tags(mosaic, remote, rasters[0]))
+                if boxes:
+                    _write(target, rasters, boxes, self._tags(mosaic, remote, rasters[0]))
+                return bool(boxes)
             except rasterio.errors.RasterioError as error:
-                reason = str(error.__cause__ or error)
-                raise _wrong(
-                    "a mosaic cannot be read", self._public(mosaic), "a whole GeoTIFF", _cleaned(reason, self.root)
-                ) from None  # GDAL's texts quote whole URLs
-        return True
+                reason = _cleaned(str(error.__cause__ or error), self.root)
+        # Out here the error has no context: GDAL's texts quote whole URLs.
+        for band in BANDS:
+            self._marks(mosaic.path(band))  # a server in trouble says so itself, and better
+        raise _wrong("a mosaic cannot be read", self._public(mosaic), "a whole GeoTIFF", reason)
 
     def _rasters(self, mosaic: Mosaic) -> tuple[DatasetReader, ...]:
         import rasterio
@@ -644,7 +645,7 @@ def _joined(texts: tuple[str | None, ...]) -> str | None:
 
 
 def _cleaned(text: str, root: Path | str) -> str:
-    return text.replace(str(root), public_url(root) if isinstance(root, str) else "")
+    return text.replace("/vsicurl/", "").replace(str(root), public_url(root) if isinstance(root, str) else "")
 
 
 def _wrong(problem: str, where: object, expected: object, got: object) -> SourceError:

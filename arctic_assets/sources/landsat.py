@@ -42,13 +42,14 @@ from arctic_assets.sources.base import (
     Unchanged,
     Verified,
 )
-from arctic_assets.sources.http import Client, public_url
+from arctic_assets.sources.http import RETRIED, Client, Page, TryAgain, public_url
 from arctic_assets.sources.zips import describe_head
 
 if TYPE_CHECKING:
     import pystac
     from affine import Affine
     from numpy.typing import NDArray
+    from pystac_client.stac_api_io import StacApiIO
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
     from rasterio.windows import Window
@@ -373,7 +374,7 @@ def _catalogued(
         if page is None:
             return Missing(f"{public_url(endpoint)} does not exist: the mirror has no Landsat catalogue")
         if page.media_type == "text/html":
-            return _of_pages(page.url)
+            return _of_pages(page)
     return _of_api(endpoint, bounds, year, collection, most_cloud_pct)
 
 
@@ -387,7 +388,7 @@ def _of_api(endpoint: str, bounds: Bounds, year: int, collection: str, most_clou
     wrong = (APIError, ClientTypeError, STACError, STACTypeError, requests.RequestException)
     problem = ""
     try:
-        api = pystac_client.Client.open(endpoint, timeout=60)
+        api = pystac_client.Client.open(endpoint, stac_io=_patient_io())
         query = {"eo:cloud_cover": {"lte": most_cloud_pct}} if api.conforms_to("QUERY") else None
         found: dict[str, pystac.Item] = {}
         for summer in range(year - YEARS_APART, year + YEARS_APART + 1):
@@ -408,6 +409,30 @@ def _of_api(endpoint: str, bounds: Bounds, year: int, collection: str, most_clou
     )
 
 
+def _patient_io() -> StacApiIO:
+    """How pystac-client asks: as patient as our other requests. Its own retries do not look at what is answered."""
+    from pystac_client.exceptions import APIError
+    from pystac_client.stac_api_io import StacApiIO
+
+    client = Client()
+
+    class Patient(StacApiIO):
+        def request(self, href: str, *args: Any, **options: Any) -> str:
+            def once() -> str:
+                try:
+                    return super(Patient, self).request(href, *args, **options)
+                except APIError as error:
+                    failure = error
+                status = getattr(failure, "status_code", None)  # none when no answer came
+                if status is None or status in RETRIED:
+                    raise TryAgain(f"HTTP {status}" if status else "the connection broke off")
+                raise failure
+
+            return client.persist(once, href)
+
+    return Patient(timeout=client.timeout_s, max_retries=None)
+
+
 def _of_directory(folder: Path) -> list[pystac.Item] | Missing:
     place = folder / "items"
     if not place.is_dir():
@@ -422,14 +447,15 @@ def _items_on_disk(stamped: tuple[tuple[str, int], ...]) -> tuple[pystac.Item, .
     return tuple(_item(Path(path).read_text(encoding="utf-8"), path) for path, _ in stamped)
 
 
-def _of_pages(url: str) -> list[pystac.Item] | Missing:
+def _of_pages(top: Page) -> list[pystac.Item] | Missing:
     from arctic_assets.sources.origins import names_on_page
 
-    place = f"{url.rstrip('/')}/items/"
+    names_on_page(top)  # raises for a login page in place of a catalogue
+    place = f"{top.url.rstrip('/')}/items/"
     page = Client().page(place)
     if page is None:
         return Missing(f"{public_url(place)} does not exist: the mirror has no STAC items of scenes")
-    names = [name for name in names_on_page(page.text, page.url) if name.endswith(".json")]
+    names = [name for name in names_on_page(page) if name.endswith(".json")]
     return list(_items_on_web(place, tuple(names)))
 
 

@@ -43,7 +43,7 @@ from arctic_assets.sources.base import (
     Unchanged,
     Verified,
 )
-from arctic_assets.sources.http import public_url
+from arctic_assets.sources.http import Part, public_url
 from arctic_assets.sources.origins import WindowOrigin
 from arctic_assets.sources.zips import describe_head, is_synthetic, open_zip, verify_zip
 
@@ -242,14 +242,16 @@ def from_raster(origin: Origin, raster: Remote, target: Path, use: Callable[[Dat
 
     address = _address(origin, raster)
     is_web = address.startswith(("http://", "https://"))
+    scratch = target.with_name(f"{target.name}.whole")
     with rasterio.Env(**_GDAL):
         if is_web or Path(address).is_file():
             try:
                 with rasterio.open(f"/vsicurl/{address}" if is_web else address, driver="GTiff") as opened:
-                    return use(opened)
+                    used = use(opened)
+                Part(scratch, address).discard()  # what an earlier run left
+                return used
             except RasterioError:
                 pass  # the whole file tells more
-        scratch = target.with_name(f"{target.name}.whole")
         answer = origin.fetch(raster, scratch, None)
         if isinstance(answer, Missing):
             return answer

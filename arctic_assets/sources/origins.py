@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from arctic_assets.errors import SourceError
 from arctic_assets.settings import Settings
 from arctic_assets.sources.base import Delivery, Missing, Origin, Remote, SourceObject, Unchanged
-from arctic_assets.sources.http import Client, Part, public_url
+from arctic_assets.sources.http import Client, Page, Part, public_url
 
 _PROVENANCE = ".source.json"
 """Ending of the files that an archive, which is a mirror too, keeps beside the providers' own."""
@@ -103,21 +104,15 @@ class HttpOrigin:
         """Sorted names that the folder's page links to; empty when the server says 404.
 
         Raises:
-            SourceError: the server cannot be reached, or shows no directory page.
+            SourceError: the server cannot be reached, or shows no directory page, or not the whole of it.
         """
         url = "/".join([self._base_url, *(quote(part) for part in (provider, folder) if part), ""])
         page = self._client.page(url)
         if page is None:
             return []
-        if page.media_type != "text/html":
-            raise SourceError(
-                "a mirror shows no page of its directory",
-                where=public_url(url),
-                expected="an HTML page that links to the files",
-                got=page.media_type or "an answer without a type",
-                todo="let the web server list its directories (nginx: autoindex on)",
-            )
-        return names_on_page(page.text, page.url)
+        if not unquote(urlsplit(page.url).path).rstrip("/").endswith("/".join(p for p in (provider, folder) if p)):
+            raise _no_listing(page)  # sent to a login, for instance
+        return names_on_page(page)
 
     def fetch(self, remote: Remote, target: Path, known: SourceObject | None) -> Delivery | Unchanged | Missing:
         """Download the file, as `Client.download` does."""
@@ -162,21 +157,41 @@ class LiveOrigin:
         return self.client.download(remote.url, target, known, account)
 
 
-def names_on_page(text: str, url: str) -> list[str]:
+def names_on_page(page: Page) -> list[str]:
     """Names of the files that a directory page links to, as nginx, Apache and Python's http.server make them.
 
     Links to the parent, to subdirectories, to sorted views (`?C=M;O=A`) and out of the folder are left out.
+
+    Raises:
+        SourceError: it is something else: a login page, half of a page. It must not pass for an empty directory.
     """
     links = _Links()
-    links.feed(text)
-    folder = urlsplit(url)
-    names = set()
+    links.feed(page.text)
+    folder = urlsplit(page.url)
+    parent = f"{folder.path.rstrip('/').rpartition('/')[0]}/"
+    names, is_listing = set(), bool(re.search(r"Index of|Directory listing for", page.text))
     for href in links.hrefs:
-        parts = urlsplit(urljoin(url, href))
+        parts = urlsplit(urljoin(page.url, href))
         name = unquote(parts.path.removeprefix(folder.path))  # a path elsewhere keeps its slashes
-        if parts.netloc == folder.netloc and name and "/" not in name and _is_data(name):
+        if parts.netloc != folder.netloc or (name and parts.query):
+            continue
+        is_listing |= parts.path == parent or parts.path.startswith(folder.path)
+        if name and "/" not in name and _is_data(name):
             names.add(name)
+    if page.media_type != "text/html" or not is_listing or not page.text.rstrip().lower().endswith("</html>"):
+        raise _no_listing(page)
     return sorted(names)
+
+
+def _no_listing(page: Page) -> SourceError:
+    begin = " ".join(page.text[:60].split())
+    return SourceError(
+        "a mirror shows no page of its directory",
+        where=public_url(page.url),
+        expected="a whole HTML page that links to the files",
+        got=f"{page.media_type or 'an answer without a type'} of {len(page.text)} characters: {begin!r}",
+        todo="let the web server list its directories (nginx: autoindex on); look whether it asks for a login",
+    )
 
 
 class _Links(HTMLParser):

@@ -113,8 +113,7 @@ def test_tiles_of_different_width_become_one_window(tmp_path: Path) -> None:
     assert held == found and not is_new and isinstance(answer, Unchanged)
 
 
-@pytest.mark.parametrize("refusal", [404, 403])
-@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize(("is_live", "refusal"), [(True, 404), (True, 403), (False, 404)])
 def test_ocean_is_zero(tmp_path: Path, refusal: int, is_live: bool) -> None:
     root = mirror(tmp_path / "mirror", CORNERS[:3])
     target = tmp_path / "window.tif"
@@ -140,6 +139,16 @@ def test_no_tile_at_all_is_a_gap(tmp_path: Path) -> None:
     origin = DirectoryOrigin(tmp_path)
     found, _, answer = bring(Archive(tmp_path / "raw"), origin, window(origin))
     assert found is None and isinstance(answer, Missing) and dem.tile_name(69, 14) in answer.reason
+
+
+def test_a_mirror_that_refuses_is_no_ocean(tmp_path: Path) -> None:
+    root = mirror(tmp_path / "mirror")
+    name = dem.tile_name(70, 15)
+    with StaticServer(root) as server:
+        origin = HttpOrigin(server.url, Client(attempts=2, sleep=lambda seconds: None))
+        server.break_path(f"/dem/{name}/{name}.tif", *[status(403)] * 40)
+        with pytest.raises(SourceError, match="refuses us"):
+            dem.deliver(origin, window(origin), tmp_path / "window.tif", None)
 
 
 def test_a_server_in_trouble_is_no_ocean(tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ from arctic_assets.sample import landsat as sample_landsat
 from arctic_assets.sample import rgi7 as sample_rgi7
 from arctic_assets.sources import landsat
 from arctic_assets.sources.base import Delivery, Missing, Unchanged
+from arctic_assets.sources.http import Client
 from arctic_assets.sources.origins import DirectoryOrigin, LiveOrigin
 from arctic_assets.storage.archive import Archive
 from arctic_assets_tests.testkit.base import Request, Response
-from arctic_assets_tests.testkit.server import StaticServer, status
+from arctic_assets_tests.testkit.faults import closed, cut, status
+from arctic_assets_tests.testkit.server import StaticServer
 from arctic_assets_tests.testkit.stac import StacServer
 
 REAL = Path(__file__).parents[3] / "shared/real/landsat_stac_items"
@@ -224,8 +226,10 @@ def test_no_catalogue_no_scene_no_year(tmp_path: Path, mirror: tuple[Path, lands
 
 
 def test_a_catalogue_that_answers_wrongly_is_an_error(
-    own: Path, mirror: tuple[Path, landsat.Bounds, dict[str, Any]], tmp_path: Path
+    own: Path, mirror: tuple[Path, landsat.Bounds, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(landsat, "Client", lambda: Client(sleep=lambda seconds: None))
+
     class Failing(StacServer):
         def answer(self, request: Request) -> Response:
             return Response(500, b"no database") if request.method == "POST" else super().answer(request)
@@ -235,10 +239,13 @@ def test_a_catalogue_that_answers_wrongly_is_an_error(
             return Response.of_json({"hello": "world"})
 
     box = mirror[1]
-    for kind in (Failing, Odd):
-        with kind(own) as server, pytest.raises(SourceError, match="cannot be searched") as told:
-            landsat.search(f"{server.url}/?key=secret", box, "1995")
+    for kind, words in ((Failing, r"HTTP 500 \(attempt 5 of 5\)"), (Odd, "cannot be searched")):
+        with kind(own) as broken, pytest.raises(SourceError, match=words) as told:
+            landsat.search(f"{broken.url}/?key=secret", box, "1995")
         assert "secret" not in str(told.value)
+    with StacServer(own) as server:
+        server.break_path("/search", status(503), closed(), cut(10), status(429))
+        assert isinstance(landsat.search(server.url, box, "1995"), list), "what passes is waited for"
     (own / "items" / "LT05_broken.json").write_text("<html>")
     with pytest.raises(SourceError, match="no STAC item"):
         landsat.search(str(own), box, "1995")

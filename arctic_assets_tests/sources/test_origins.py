@@ -13,7 +13,7 @@ from arctic_assets.errors import SourceError
 from arctic_assets.provenance import Account, Delivery, Product, SourceObject, Verified
 from arctic_assets.settings import Settings
 from arctic_assets.sources.base import Missing, Origin, Remote, Unchanged
-from arctic_assets.sources.http import Client, public_url
+from arctic_assets.sources.http import Client, Page, public_url
 from arctic_assets.sources.origins import DirectoryOrigin, HttpOrigin, LiveOrigin, names_on_page, open_origin
 from arctic_assets.sources.zips import verify_zip
 from arctic_assets.storage.archive import Archive
@@ -135,7 +135,36 @@ APACHE = """<html><body><table>
 
 @pytest.mark.parametrize("page", [NGINX, APACHE], ids=["nginx", "apache"])
 def test_names_on_directory_pages(page: str) -> None:
-    assert names_on_page(page, "http://host/m/wgms/") == ["DOI FoG.zip", "b.csv"]
+    assert names_on_page(Page("http://host/m/wgms/", page, "text/html")) == ["DOI FoG.zip", "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type"),
+    [
+        ("<html><title>Please log in</title><a href='/login'>here</a></html>", "text/html"),
+        ("<html><form></form><a href='login?next=/m/wgms/'>log in</a></html>", "text/html"),
+        (NGINX[:-20], "text/html"),
+        (NGINX, "text/plain"),
+        ("", "text/html"),
+    ],
+    ids=["login", "login_beside", "half", "text", "empty"],
+)
+def test_another_page_is_no_empty_directory(text: str, media_type: str) -> None:
+    with pytest.raises(SourceError, match="no page of its directory"):
+        names_on_page(Page("http://host/m/wgms/", text, media_type))
+
+
+def test_empty_directories(mirror: Path) -> None:
+    (mirror / "era5").mkdir()
+    with StaticServer(mirror) as server:
+        assert HttpOrigin(server.url, client()).names("era5") == []
+        server.redirect("/moved/era5/", f"{server.url}/era5/")
+        assert HttpOrigin(f"{server.url}/moved", client()).names("era5") == []
+        server.redirect("/rgi7/", "/wgms/")
+        with pytest.raises(SourceError, match="no page of its directory"):
+            HttpOrigin(server.url, client()).names("rgi7")
+    python = "<html><head><title>Directory listing for /m/</title></head><body><ul></ul></body></html>"
+    assert names_on_page(Page("http://host/m/", python, "text/html")) == []
 
 
 def test_names_over_http(mirror: Path) -> None:

@@ -92,7 +92,7 @@ class LoopbackServer(mirror_server.Server):
         """Answer requests whose whole path matches `pattern` (a regular expression); the first route wins."""
         self._routes.append((method, re.compile(pattern), handler))
 
-    def answer(self, request: Request) -> Response:  # type: ignore[override]
+    def answer(self, request: Request) -> Response:
         """The answer of the first route that matches, else `otherwise`."""
         for method, pattern, handler in self._routes:
             if request.method == method and (match := pattern.fullmatch(request.path)):
