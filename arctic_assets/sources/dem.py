@@ -171,7 +171,7 @@ def deliver(origin: Origin, wanted: Remote, target: Path, known: SourceObject | 
         `Missing` when the origin has none of the tiles.
 
     Raises:
-        SourceError: a tile cannot be read, is no elevation in degrees, or the server fails otherwise than by 404 (live: 403).
+        SourceError: a tile cannot be read, is no elevation in degrees, or the server fails but for 404 (live: 403).
     """
     from rasterio.warp import transform_bounds
 

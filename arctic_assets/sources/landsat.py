@@ -103,6 +103,7 @@ _CLOUD_BITS = 0b11110  # dilated cloud, cirrus, cloud, cloud shadow
 _BEST_DAY = (8, 25)  # about the least snow of an Arctic summer
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # a file that was replaced at the server is not mixed with the old one
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_MAX_RETRY": "4",
@@ -661,11 +662,13 @@ def _opened(item: Item, band: str) -> Iterator[DatasetReader | Missing]:
     if not is_open and (code in (404, 410) or (code is None and re.search(r"No such file|does not exist", problem))):
         yield Missing(f"the catalogue names {where}, but it is not there", what=item.item_id)
         return
+    if href.startswith("http"):
+        Client().marks(_signed(item, href))  # a server in trouble says so itself, and better
     raise SourceError(
         "a raster of a scene cannot be read",
         where=where,
         expected="a GeoTIFF that can be read by windows",
-        got=f"HTTP {code}" if code else re.sub(r"[?]\S+", "", problem)[:300],
+        got=f"HTTP {code}" if code else re.sub(r"[?]\S+|/vsicurl/", "", problem)[:300],
         todo="run again later; if it stays, the file is damaged at the provider",
     )
 

@@ -259,7 +259,7 @@ def from_raster(origin: Origin, raster: Remote, target: Path, use: Callable[[Dat
             with rasterio.open(scratch, driver="GTiff") as opened:
                 return use(opened)
         except RasterioError as error:
-            got = f"{describe_head(scratch)} ({error})"
+            got = f"{describe_head(scratch)} ({str(error).replace(str(scratch), raster.path)})"
             raise _wrong("a raster cannot be read", raster.path, "a whole GeoTIFF", got) from error
         finally:
             scratch.unlink(missing_ok=True)

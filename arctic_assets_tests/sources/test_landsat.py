@@ -376,7 +376,7 @@ def test_what_is_not_there_is_missing_and_what_is_broken_an_error(
         gone = replace(item, hrefs={**item.hrefs, "swir": f"{server.url}/level-2/none_SR_B5.TIF"})
         outcome = landsat.fetch_window(gone, box, tmp_path / "x.tif")
         assert isinstance(outcome, Missing) and "none_SR_B5.TIF" in outcome.reason
-    with pytest.raises(SourceError, match="cannot be read"):  # the server is gone
+    with pytest.raises(SourceError, match="cannot be reached"):  # the server is gone
         landsat.fetch_window(item, box, tmp_path / "x.tif")
     local = found(own, box, "1995")[0]
     swir = Path(local.hrefs["swir"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import os
@@ -19,7 +20,7 @@ from arctic_assets.sources.zips import verify_zip
 from arctic_assets.storage.archive import Archive
 from arctic_assets_tests.testkit import server as faults
 from arctic_assets_tests.testkit.base import Request, Response
-from arctic_assets_tests.testkit.server import StaticServer
+from arctic_assets_tests.testkit.server import LoginServer, StaticServer
 
 PRODUCT = Product("wgms", "Fluctuations", "1", "open", "cite", "10.1/x", "https://x", "yearly", "a year")
 SECRET = "s3cr3t"
@@ -472,6 +473,31 @@ def test_a_login_page_is_what_one_gets_without_a_token(
             verify_zip(target)
         monkeypatch.setenv("EARTHDATA_TOKEN", SECRET)
         client(token_hosts=("127.0.0.1",)).download(f"{archive.url}{PATH}", target)
+    assert target.read_bytes() == (mirror / "wgms/a/file.zip").read_bytes()
+
+
+def test_the_way_through_a_login_with_a_line_of_netrc(
+    mirror: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive sends to the login, which knows us by name and password, and back; a cookie opens the archive."""
+    monkeypatch.delenv("EARTHDATA_TOKEN", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    basic = f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}"
+    with StaticServer(mirror) as archive, LoginServer({basic}) as login:
+        login.archive_url = archive.url
+        archive.require_login("/wgms", "another", f"{login.url.replace('127.0.0.1', 'localhost')}/oauth/authorize")
+        url = f"{archive.url}{PATH}"
+        client().download(url, target)
+        with pytest.raises(SourceError, match="an HTML page"):
+            verify_zip(target)
+        for password, ending in (("wrong", "refuses us"), (SECRET, "")):
+            (tmp_path / "netrc").write_text(f"machine localhost login me password {password}\n")
+            if ending:
+                with pytest.raises(SourceError, match=ending):
+                    client().download(url, target)
+            else:
+                client().download(url, target)
+        assert all("authorization" not in exchange.request.headers for exchange in archive.log)
     assert target.read_bytes() == (mirror / "wgms/a/file.zip").read_bytes()
 
 
