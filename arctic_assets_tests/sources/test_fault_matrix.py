@@ -348,7 +348,7 @@ def test_right_or_a_clear_error_and_the_next_run_goes_on(
 ) -> None:
     expected, n = whole(source, at.old)
     for lasts in (False, True):
-        for k in spread(n, 2 - lasts if fault in SLOW else 3):
+        for k in spread(n, (2 if fault in SLOW else 3) - lasts):
             store = RawStore(home=str(tmp_path / f"{k}{lasts}"), mirror=at.server.url)
             plan = at.spoil(Plan(FAULTS[fault], k, lasts))
             if fault in SLOW:
