@@ -38,6 +38,7 @@ _MARGIN = 0.5
 _GRAVITY = 9.80665
 _LAPSE_K_PER_M = -0.0065
 _WARMING_K_PER_YEAR = 0.04
+_WARMEST = 6.3  # month, 0 is January
 #: GRIB packs temperatures in steps of about this size; it keeps the files small.
 _STEP_K = 1 / 512
 
@@ -125,9 +126,9 @@ class Climate:
         warm = np.minimum(1.0, atlantic + pacific)
         mean = 33.5 - 0.62 * lat + 12.5 * warm + _LAPSE_K_PER_M * self.orography(lat, lon)
         swing = 17.5 - 9.0 * warm + np.clip((lat - 70) / 10, 0, 1)
-        season = np.cos(2 * np.pi * (month - 6.3) / 12)
+        season = np.cos(2 * np.pi * (month - _WARMEST) / 12)
         winter = 0.5 - 0.5 * season
-        trend = _WARMING_K_PER_YEAR * (number / 12 - 1980) * (0.7 + 0.6 * winter)
+        trend = _warming_k_per_year(winter) * (number / 12 - 1980)
         patterns = np.cos(
             self.phases[:, None] + self.waves[:, :1] * lat[None] + 0.4 * self.waves[:, 1:] * wrapped(lon[None])
         )
@@ -135,6 +136,17 @@ class Climate:
             "tj,jn->tn", self.noise[start - 12 * _EPOCH_YEAR : stop - 12 * _EPOCH_YEAR], patterns
         )
         return 273.15 + mean[None] + swing[None] * season[:, None] + trend[:, None] + weather
+
+
+def _warming_k_per_year(winter: Floats) -> Floats:
+    """Winters (1) warm faster than summers (0)."""
+    return _WARMING_K_PER_YEAR * (0.7 + 0.6 * winter)
+
+
+def warming_k_per_decade(months: Sequence[int]) -> float:
+    """How much warmer the mean of some months of the year (0 is January) becomes in ten years."""
+    season = np.cos(2 * np.pi * (np.asarray(months) - _WARMEST) / 12)
+    return 10 * float(_warming_k_per_year(0.5 - 0.5 * season).mean())
 
 
 def check_month(through: str) -> None:
