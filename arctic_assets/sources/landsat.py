@@ -580,10 +580,12 @@ def read(path: Path, like: Scene | None = None) -> Scene:
         SourceError: as `verify`, as far as the file's form goes.
     """
     layers, transform, crs, tags = _read(path, like)
-    reflectance = {
-        name: np.where(cells == _FILL, np.float32(np.nan), cells * np.float32(SCALE) + np.float32(OFFSET))
-        for name, cells in zip(BANDS[:-1], layers[:-1], strict=True)
-    }
+    reflectance = {}
+    for name, cells in zip(BANDS[:-1], layers[:-1], strict=True):
+        band = cells * np.float32(SCALE)
+        band += np.float32(OFFSET)
+        band[cells == _FILL] = np.nan
+        reflectance[name] = band
     return Scene(
         bands=reflectance,
         qa=np.where(layers[-1] == 0, np.uint16(_QA_FILL), layers[-1]),
