@@ -1,6 +1,6 @@
 """derived/thickness and derived/volume."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             *("raw/farinotti", "raw/millan", "raw/dem", "derived/outline", "derived/area"),
             dg.AssetDep(["raw", "itslive"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")),
         ],
-        code_version="2",
+        code_version="3",
         kinds={"rasterio"},
     )
     def thickness(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
@@ -65,12 +65,17 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         rows: list[dict[str, Any]] = []
         gaps: dict[str, str] = {}
         for outline in outlines.to_dict("records"):
-            found = list(products.rows(outline))
-            rows += found
-            if not found:
-                key = str(outline["glacier_id"])
-                reasons = (upstream[name].get(key) for name in ("raw/farinotti", "raw/millan"))
-                gaps[key] = "; ".join(r for r in reasons if r) or "no thickness product is materialised"
+            key = str(outline["glacier_id"])
+            found = {row["product"]: row for row in products.rows(outline)}
+            told = {CONSENSUS: upstream["raw/farinotti"].get(key), MILLAN: upstream["raw/millan"].get(key)}
+            check = products.shallow_ice(outline)
+            if isinstance(check, str):
+                told[SIA] = upstream["raw/dem"].get(key, check)
+            else:
+                found[SIA] = check
+            rows += found.values()
+            if lacking := _lacking(found, told):
+                gaps[key] = lacking
         for key in set(keys) - set(outlines["glacier_id"]):
             gaps[key] = upstream["derived/area"].get(f"{key}|{reference}", "derived/area is not materialised")
         return Made(pd.DataFrame(rows) if rows else Thickness.no_rows(), gaps)
@@ -112,7 +117,7 @@ class _Products:
         self._speed = {o.path: o for o in archive.objects(itslive.PRODUCT.provider)}
 
     def rows(self, outline: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Rows of the products that there are."""
+        """Rows of the published products that there are."""
         key = str(outline["glacier_id"])
         ids = outline["rgi6_ids"]
         consensus = [self._consensus[i] for i in ids] if ids and all(i in self._consensus for i in ids) else []
@@ -133,8 +138,6 @@ class _Products:
                     "thickness_sigma_high_m": mean.sigma_correlated_m,
                 }
                 yield self._row(outline, fields, [*consensus, *windows, *errors])
-        if row := self._shallow_ice(outline):
-            yield row
 
     def _row(self, outline: dict[str, Any], fields: dict[str, Any], used: list[SourceObject]) -> dict[str, Any]:
         """A table row: `fields` with glacier, rasters, record's bands and sources."""
@@ -225,16 +228,21 @@ class _Products:
         held = outline_files(self._archive)[self._registry[outline["glacier_id"]].o1region]
         return list(outlines_of(self._archive, held, outline["member_ids"]).geometry)
 
-    def _shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | None:
-        """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed."""
+    def shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | str:
+        """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed; or why not.
+
+        Cells of the outline at 0 m are sea, or a tile that is not there: nothing is known of ice in them.
+        """
         import shapely
         from rasterio.warp import Resampling, reproject
 
         key = str(outline["glacier_id"])
         held_dem = self._dem.get(key)
         held_speed = self._speed.get(itslive.window_path(key, itslive.CLIMATOLOGY))
-        if held_dem is None or held_speed is None:
-            return None
+        if held_dem is None:
+            return "raw/dem is not materialised"
+        if held_speed is None:
+            return "no multi-year mean speed of ITS_LIVE is archived"
         heights, crs, transform = dem.read(self._archive.file(held_dem))
         window = itslive.read(self._archive.file(held_speed))
         cell_m = abs(transform.a)
@@ -255,14 +263,14 @@ class _Products:
             )
             warped.append(out)
         speed, error = warped
-        slope = sia.slope(heights, cell_m)
-        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
         weight = common_grid.outline_fraction(shapely.from_wkb(outline["geometry"]), grid)
+        slope = sia.slope(np.where((weight > 0) & (heights == 0), np.nan, heights), cell_m)
+        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
         known = np.isfinite(thick) & (weight > 0) & (thick > 0)
         area = float(weight[known].sum()) * cell_m**2 / 1e6
         coverage = area / outline["area_km2"]
         if coverage < LEAST_SIA_COVERAGE:
-            return None
+            return f"speed and slope are known of {coverage:.1%} of the outline, {LEAST_SIA_COVERAGE:.0%} are needed"
         mean = float(np.average(thick[known], weights=weight[known]))
         sigma = float(np.average(sia.sia_error(thick, speed, error, slope)[known], weights=weight[known]))
         volume = mean * area / 1000
@@ -282,6 +290,16 @@ class _Products:
             "sigma_kind": "first_order",
         }
         return self._row(outline, fields, [held_dem, held_speed])
+
+
+def _lacking(found: Collection[str], told: Mapping[str, str | None]) -> str:
+    """Which products are missing and why, also where another one makes a row."""
+    reasons = [f"no {name}: {reason or 'not materialised'}" for name, reason in told.items() if name not in found]
+    if MILLAN in found and (reason := told[MILLAN]):
+        reasons.append(f"{MILLAN} may lack a part: {reason}")
+    if {CONSENSUS, MILLAN} <= set(found) and MEAN not in found:
+        reasons.append(f"no {MEAN}: the two products have no ice in common")
+    return "; ".join(reasons)
 
 
 def _on_grid(rasters: Iterable[Raster], grid: common_grid.Grid) -> common_grid.GridThickness | None:
