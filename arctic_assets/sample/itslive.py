@@ -297,7 +297,7 @@ def _write_speed(path: Path, region: _Region, state: _State, tops: Floats, steps
         for tile in region.tiles:
             speed = tops[tile.stream] * (0.2 + 0.8 * np.sin(np.pi * tile.s))
             step = steps[tile.stream]
-            _put(raster, tile, np.rint(speed / step) * step, -FILL, state.part)
+            _put(raster, tile, np.rint(speed / step) * step, -FILL, state.part, state.part)
 
 
 def _write_constant(path: Path, region: _Region, state: _State, band: str) -> None:
@@ -312,7 +312,7 @@ def _write_constant(path: Path, region: _Region, state: _State, band: str) -> No
         part = (first, last - _SPOILT) if state.spoilt else state.part
     with _new(path, region, dtype, 0) as raster:
         for tile in region.tiles:
-            _put(raster, tile, np.full(tile.s.shape, value), missing, part)
+            _put(raster, tile, np.full(tile.s.shape, value), missing, part, state.part)
 
 
 def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
@@ -329,12 +329,19 @@ def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
     return raster
 
 
-def _put(raster: Any, tile: _Tile, values: NDArray[Any], missing: int, part: tuple[float, float]) -> None:
-    """Write a tile, when it holds any value: the others take no room in a sparse file."""
+def _put(
+    raster: Any,
+    tile: _Tile,
+    values: NDArray[Any],
+    missing: int,
+    part: tuple[float, float],
+    shown: tuple[float, float],
+) -> None:
+    """Write the values of a part of the lines, where the tile has speeds (`shown`): others take no room in the file."""
     from rasterio.windows import Window
 
-    here = (tile.s >= part[0]) & (tile.s <= part[1])
-    if here.any():
+    if ((tile.s >= shown[0]) & (tile.s <= shown[1])).any():
+        here = (tile.s >= part[0]) & (tile.s <= part[1])
         cells = np.full(tile.shape, missing, dtype=raster.dtypes[0])
         cells[tile.rows[here], tile.cols[here]] = values[here]
         raster.write(cells, 1, window=Window(tile.col, tile.row, tile.shape[1], tile.shape[0]))

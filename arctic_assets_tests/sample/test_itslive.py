@@ -83,7 +83,7 @@ def test_format_is_the_providers(made: tuple[Path, Truth]) -> None:
                 assert 32767 in raster.read(1)
 
 
-@pytest.mark.parametrize("glacier_id", ["taku", "parrish", "engabreen", "austre_broeggerbreen"])
+@pytest.mark.parametrize("glacier_id", ["wykeham_south", "taku", "parrish", "engabreen", "austre_broeggerbreen"])
 def test_what_went_in_comes_out(
     made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: Path, glacier_id: str
 ) -> None:
