@@ -14,7 +14,7 @@ from arctic_assets.assets.raw.literature import table_object
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.assets.zonal import Wanted, ZonalReader
 from arctic_assets.glaciers import Registry
-from arctic_assets.partitions import Partitions, scope
+from arctic_assets.partitions import PER_GLACIER, Partitions, scope
 from arctic_assets.provenance import SourceObject
 from arctic_assets.science import balance_model, balance_period, preferred
 from arctic_assets.science import mass_balance as science
@@ -50,13 +50,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             "raw/fog",
             "raw/amce",
             _of_glacier("raw/rgi7"),
-            dg.AssetDep(
-                ["derived", "outline"],
-                partition_mapping=dg.MultiPartitionMapping(
-                    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
-                ),
-            ),
-            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=ALL_MONTHS_OF_GLACIER),
+            dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER),
+            # the model is fitted to all years, and short series take the precipitation factor of other glaciers
+            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
         ],
         code_version="2",
         kinds={"pandas"},
@@ -149,17 +145,6 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         return Made(frame if len(frame) else BalancePeriod.no_rows(), gaps, more)
 
     return [mass_balance, balance_period_rows]
-
-
-ALL_MONTHS_OF_GLACIER = dg.MultiPartitionMapping(
-    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
-)
-"""The model is fitted to all years of a glacier, so each of its years needs all months."""
-
-
-def _of(glacier_id: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
-    """The reasons that are a glacier's."""
-    return [reason for glacier, reason in left_out if glacier == glacier_id]
 
 
 def _of_glacier(key: str) -> dg.AssetDep:
