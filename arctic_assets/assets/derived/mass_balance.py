@@ -147,6 +147,11 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     return [mass_balance, balance_period_rows]
 
 
+def _of(glacier_id: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
+    """The reasons that are a glacier's."""
+    return [reason for glacier, reason in left_out if glacier == glacier_id]
+
+
 def _of_glacier(key: str) -> dg.AssetDep:
     return dg.AssetDep(
         dg.AssetKey.from_user_string(key), partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")
