@@ -99,7 +99,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         BalancePeriod,
         partitions,
         deps=["raw/fog", "raw/literature", "derived/area"],
-        code_version="1",
+        code_version="2",
         kinds={"pandas"},
     )
     def balance_period_rows(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
@@ -108,7 +108,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         they refer to. They are never spread over their years.
         """
         keys = list(context.partition_keys)
-        areas = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")["area_km2"].to_dict()
+        measured = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")
+        areas = measured["area_km2"].to_dict()
         parts: list[pd.DataFrame] = []
         left_out: list[tuple[str, str]] = []
         release = newest_release(store.archive, fog)
@@ -131,7 +132,14 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         table = table_object()
         warehouse.record([table], asset="raw/literature", partitions=[], gaps={})
         published = literature.published({key: areas.get(key) for key in registry.ids})
-        parts.append(published.frame.assign(source_ids=[[table.source_id]] * len(published.frame), is_synthetic=False))
+        # m w.e. and Gt follow from each other by the outline's area, so its sources are theirs.
+        of_area = [measured.loc[key] if key in measured.index else None for key in published.frame["glacier_id"]]
+        parts.append(
+            published.frame.assign(
+                source_ids=[sorted({table.source_id, *(() if a is None else a["source_ids"])}) for a in of_area],
+                is_synthetic=[a is not None and bool(a["is_synthetic"]) for a in of_area],
+            )
+        )
         frame = pd.concat(parts, ignore_index=True)
         frame = frame[frame["glacier_id"].isin(keys)]
         gaps = {
