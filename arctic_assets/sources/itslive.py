@@ -24,6 +24,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -146,7 +147,7 @@ class WindowRemote(Remote):
     year: int = CLIMATOLOGY
     lines: tuple[LineString, ...] = ()
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Identity of the lines: their vertices to 1e-6 degrees (0.1 m) and the margin."""
         import shapely
@@ -621,7 +622,7 @@ def _write(
     with rasterio.open(
         target, "w", driver="GTiff", width=width, height=height, count=len(BANDS), dtype="float32", nodata=-FILL,
         crs=rasters[0].crs, transform=rasters[0].window_transform(Cells(left, top, width, height)), tiled=True,
-        blockxsize=_BLOCK, blockysize=_BLOCK, interleave="band", compress="deflate", sparse_ok=True,
+        blockxsize=_BLOCK, blockysize=_BLOCK, interleave="band", compress="deflate", zlevel=1, sparse_ok=True,
     ) as window:  # fmt: skip
         window.update_tags(**tags)
         for number, (name, raster) in enumerate(zip(BANDS, rasters, strict=True), start=1):

@@ -269,13 +269,15 @@ def search(
     found = _catalogued(endpoint, bounds, year, collection, most_cloud_pct)
     if isinstance(found, Missing):
         return found
+    is_signed = _is_planetary_computer(endpoint)
     candidates = [
-        (item, _covered(one, bounds))
+        (item, share)
         for one in found
-        if (item := facts(one, is_signed=_is_planetary_computer(endpoint))) is not None
-        and _in_season(item.date, year)
+        # what `facts` says of an item costs most
+        if (one.datetime is None or _in_season(one.datetime.date(), year))
+        and (share := _covered(one, bounds)) > 0
+        and (item := facts(one, is_signed)) is not None
         and item.cloud_pct <= most_cloud_pct
-        and _covered(one, bounds) > 0
     ]
     if not candidates:
         return Missing(
@@ -707,7 +709,7 @@ def _write(target: Path, layers: NDArray[np.uint16], transform: Affine, crs: CRS
             for i, name in enumerate(BANDS, start=1):
                 raster.set_band_description(i, name)
         copy(
-            memory.name, target, driver="COG", compress="DEFLATE", level=1, predictor="YES", overviews="NONE",
+            memory.name, target, driver="COG", compress="ZSTD", level=1, predictor="YES", overviews="NONE",
             interleave="BAND",
         )  # fmt: skip
 
