@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "5"
+GENERATOR = "6"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"
@@ -124,11 +124,13 @@ class Truth:
     Attributes:
         through: last month of ERA5.
         preliminary_months: months that are ERA5T.
+        preliminary_moves_k: months that are held as ERA5T and as final values, and final minus preliminary, K.
         glaciers: by registry id.
     """
 
     through: str
     preliminary_months: tuple[str, ...]
+    preliminary_moves_k: Mapping[str, float]
     glaciers: Mapping[str, GlacierTruth]
 
     @classmethod
@@ -138,6 +140,7 @@ class Truth:
         return cls(
             through=found["through"],
             preliminary_months=tuple(found["preliminary_months"]),
+            preliminary_moves_k=found["preliminary_moves_k"],
             glaciers={glacier_id: _glacier_truth(values) for glacier_id, values in found["glaciers"].items()},
         )
 
@@ -263,7 +266,7 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
             millan=asdict(millan.truth(weights, second)),
             trends=trends,
         )
-    return Truth(through, tuple(era5.preliminary_months(through)), truths)
+    return Truth(through, tuple(era5.preliminary_months(through)), era5.preliminary_moves_k(through), truths)
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:

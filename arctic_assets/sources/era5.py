@@ -52,6 +52,7 @@ __all__ = [
     "compress",
     "expand",
     "open_object",
+    "path_of",
     "remotes",
     "request_boxes",
     "retrieve",
@@ -142,6 +143,26 @@ def remotes(
     return wanted
 
 
+def path_of(group: str, box: Box, variables: Sequence[str], months: Sequence[str]) -> str:
+    """Path in the provider's folder of what one request brings: it is made of what is asked for.
+
+    Preliminary months and the final ones after them are different requests, mostly (what lacks is then more or less
+    than before), and so lie side by side; where they are the same one, the archive keeps the bytes it replaces.
+
+    Args:
+        group: of `request_boxes`.
+        box: what is asked for.
+        variables: names in requests, like `2m_temperature`.
+        months: 'YYYY-MM', ascending.
+    """
+    first, last = months[0], months[-1]
+    names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
+    names += [first, last]
+    if month_number(last) - month_number(first) + 1 != len(months):
+        names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
+    return f"{DATASET}/{'_'.join(names)}.nc"
+
+
 def retrieve(
     request: Mapping[str, Any], target: Path, *, longest_wait_s: float = 30.0, tries: int = 6
 ) -> Delivery | Missing:
@@ -207,15 +228,10 @@ def _rectangles(months: Iterable[str]) -> list[list[str]]:
 
 
 def _asked(group: str, box: Box, variables: tuple[str, ...], months: Sequence[str]) -> Remote:
-    """One request to the CDS as a remote file; its path is made of what is asked for."""
-    first, last = months[0], months[-1]
-    names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
-    names += [first, last]
-    if month_number(last) - month_number(first) + 1 != len(months):
-        names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
+    """One request to the CDS as a remote file."""
     return Remote(
         PRODUCT,
-        f"{DATASET}/{'_'.join(names)}.nc",
+        path_of(group, box, variables, months),
         partial(_verify_answer, box=box, variables=variables, months=tuple(months)),
         request={
             "dataset": DATASET,

@@ -1,4 +1,4 @@
-"""Air temperature at 2 m over the glacier, monthly and annual."""
+"""Air temperature at 2 m over the glacier: by month, and by year and season."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ class TemperatureMonthly(Table):
     )
     t2m_land_c: float | None = column(
         "Mean weighted by the land fraction of each cell too; missing where the cells are nearly all sea",
+        unit="degC",
+        nullable=True,
+        hard=(-50, 20),
+        uncertainty=_NO_SIGMA,
+    )
+    t2m_preliminary_c: float | None = column(
+        "t2m_c from the preliminary files (ERA5T) of a month that is final by now: the newest of them in the archive, "
+        "also where its bytes were replaced since; missing where the archive never held one. t2m_c minus it is how far "
+        "the month moved; rows as they were written before are in history.temperature_monthly",
         unit="degC",
         nullable=True,
         hard=(-50, 20),
@@ -63,7 +72,7 @@ class TemperatureMonthly(Table):
 
 
 class TemperatureAnnual(Table):
-    """Annual mean temperature and degree days; calendar years and balance years of all twelve months only."""
+    """Mean temperature and degree days of calendar years, balance years and seasons; only where no month is missing."""
 
     class Config:
         """Name and grain."""
@@ -73,23 +82,33 @@ class TemperatureAnnual(Table):
         metadata: ClassVar = {"grain": "year"}
 
     glacier_id: str = column(_GLACIER, key=True)
-    year: int = column("Year; a balance year is labelled by its end", key=True, hard=(1900, 2100))
+    year: int = column(
+        "Year; balance years and winters are labelled by the year they end in", key=True, hard=(1900, 2100)
+    )
     kind: str = column(
-        "calendar: January to December; balance_year: October to September",
+        "calendar: January to December; balance_year: October to September; djf: December to February; "
+        "mam: March to May; jja: June to August; son: September to November",
         key=True,
-        isin=("calendar", "balance_year"),
+        isin=("calendar", "balance_year", "djf", "mam", "jja", "son"),
     )
     t2m_c: float = column(
-        "Mean of the months, weighted by their days", unit="degC", hard=(-40, 15), uncertainty=_NO_SIGMA
+        "Mean of the months, weighted by their days", unit="degC", hard=(-50, 20), uncertainty=_NO_SIGMA
     )
-    t2m_adjusted_c: float | None = column(
-        "Mean of t2m_adjusted_c, weighted by days",
+    t2m_land_c: float | None = column(
+        "Mean of t2m_land_c, weighted by days; missing unless all months have it",
         unit="degC",
         nullable=True,
-        hard=(-50, 25),
+        hard=(-50, 20),
         uncertainty=_NO_SIGMA,
     )
-    n_months: int = column("Number of months in the mean", unit="1", hard=(12, 12))
+    t2m_adjusted_c: float | None = column(
+        "Mean of t2m_adjusted_c, weighted by days; missing unless all months have it",
+        unit="degC",
+        nullable=True,
+        hard=(-60, 30),
+        uncertainty=_NO_SIGMA,
+    )
+    n_months: int = column("Number of months in the mean: 12 in a year, 3 in a season", unit="1", hard=(3, 12))
     degree_days_k_d: float = column(
         "Positive degree days from the monthly t2m_c (Calov and Greve 2005, standard deviation 4.5 K)",
         unit="K d",

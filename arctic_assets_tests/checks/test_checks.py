@@ -134,6 +134,13 @@ def annual_means(values: list[tuple[str, float, int]]) -> Frames:
     return {TemperatureMonthly: rows(TemperatureMonthly, monthly), TemperatureAnnual: rows(TemperatureAnnual, annual)}
 
 
+def turned_final(value: tuple[str, float | None]) -> Record:
+    """Status, and how far the month moved, K."""
+    status, move = value
+    preliminary = None if move is None else -10.0 - move
+    return {"month": "2001-01", "t2m_c": -10.0, "t2m_preliminary_c": preliminary, "status": status}
+
+
 def seasons(value: tuple[float, float | None, float | None]) -> Record:
     annual, winter, summer = value
     balance = {"annual_balance_m_we": annual, "winter_balance_m_we": winter, "summer_balance_m_we": summer}
@@ -181,6 +188,12 @@ BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
         one_table(TemperatureMonthly, lambda t: {"month": "2001-01", "t2m_c": -10.0, "t2m_adjusted_c": t}),
         good=[-10.0, -18.0, -2.0, None],
         bad=-18.1,
+    ),
+    across.final_is_near_preliminary: Breaking(
+        one_table(TemperatureMonthly, turned_final),
+        good=[("final", 0.0), ("final", 0.099), ("final", -0.099), ("preliminary", 5.0), ("final", None)],
+        bad=("final", -0.101),
+        not_judged=2,
     ),
     across.annual_is_mean_of_months: Breaking(
         annual_means,
@@ -263,7 +276,7 @@ def damaged(model: type[Table], **values: Any) -> pd.DataFrame:
         (MassBalance, {"glacier_id": "g2", "year": 2003}, "key (glacier_id, year, origin) is unique", 3),
         (Thickness, {"thickness_m": 801.0}, "thickness_m is 1 to 800 m", 2),
         (Volume, {"volume_km3": 0.0}, "volume_km3 is 0.0001 to 20000 km3", 2),
-        (TemperatureAnnual, {"n_months": 11}, "n_months is 12 to 12", 2),
+        (TemperatureAnnual, {"n_months": 2}, "n_months is 3 to 12", 2),
         (Outline, {"source_ids": None}, "source_ids is never missing", 2),
     ],
 )

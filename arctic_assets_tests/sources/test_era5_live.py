@@ -26,6 +26,8 @@ BOXES = era5.request_boxes(GLACIERS)
 MONTHS = [f"{year}-{month:02d}" for year in range(1985, 2025) for month in range(1, 13)]
 FEW = ["2026-06", "2026-07"]
 INVARIANTS = ["geopotential", "land_sea_mask"]
+VARIABLES = (["2m_temperature"], ["total_precipitation"], INVARIANTS)
+"""Of the requests for one box."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # cdsapi warns when it cannot read the store's messages
 
@@ -73,7 +75,7 @@ def t2m_jobs(store: CdsServer) -> list[list[str]]:
 
 
 def few(group: str = "07") -> Remote:
-    remote = era5.remotes(LiveOrigin(), FEW, BOXES, [])[0 if group == "07" else 2]
+    remote = era5.remotes(LiveOrigin(), FEW, {group: BOXES[group]}, [])[0]
     assert isinstance(remote, Remote) and remote.request is not None
     return remote
 
@@ -87,8 +89,9 @@ def ask(target: Path, tries: int = 1) -> Delivery | Missing:
 def test_480_months_are_one_job_per_box(store: CdsServer, archive: Archive) -> None:
     assert bring(archive, MONTHS) == []
     assert t2m_jobs(store) == [MONTHS, MONTHS]
-    assert [job.inputs["variable"] for job in store.jobs].count(INVARIANTS) == len(BOXES)
-    assert len(store.jobs) == 2 * len(BOXES)
+    for asked in VARIABLES:  # precipitation is of another step type: together they would come as a zip
+        assert [job.inputs["variable"] for job in store.jobs].count(asked) == len(BOXES)
+    assert len(store.jobs) == len(VARIABLES) * len(BOXES)
 
     index = Index(archive.objects("era5"))
     assert index.status() == dict.fromkeys(MONTHS, "final")
@@ -105,12 +108,16 @@ def test_480_months_are_one_job_per_box(store: CdsServer, archive: Archive) -> N
             np.testing.assert_allclose(month, expected, atol=1e-4)
             assert index.invariants(bounds) is not None
 
-    assert bring(archive, MONTHS) == [] and len(store.jobs) == 2 * len(BOXES)  # nothing is asked for twice
+    n_jobs = len(store.jobs)
+    assert bring(archive, MONTHS) == [] and len(store.jobs) == n_jobs, "nothing is asked for twice"
 
 
 def test_a_request_says_what_the_store_wants(store: CdsServer, archive: Archive) -> None:
     bring(archive, [*MONTHS[:2], "1986-01"], groups=("01",))
-    first, second, invariants = store.jobs
+    first, second, *rain, invariants = store.jobs
+    assert [(job.inputs["variable"], job.months) for job in rain] == [
+        (["total_precipitation"], job.months) for job in (first, second)
+    ]
     assert first.inputs == {
         "product_type": ["monthly_averaged_reanalysis"],
         "variable": ["2m_temperature"],
@@ -144,10 +151,11 @@ def test_a_new_month_is_one_small_job_per_box(store: CdsServer, archive: Archive
     year = [f"2026-{month:02d}" for month in range(1, 12)]
     bring(archive, year[:10])
     assert Index(archive.objects("era5")).status()["2026-10"] == "preliminary"
-    before = len(store.jobs)
+    store.jobs.clear()
     store.last, store.final_until = "2026-11", "2026-08"
     assert bring(archive, year) == []
-    assert [job.months for job in store.jobs[before:]] == [year[7:]] * len(BOXES)
+    assert t2m_jobs(store) == [year[7:]] * len(BOXES)
+    assert len(store.jobs) == 2 * len(BOXES)  # and precipitation
     status = Index(archive.objects("era5")).status()
     assert {month for month in year if status[month] == "preliminary"} == {"2026-09", "2026-10", "2026-11"}
 
@@ -165,10 +173,34 @@ def test_preliminary_months_become_final_and_both_versions_stay(store: CdsServer
     assert index.status() == dict.fromkeys(months, "final")
     now = next(o for o in archive.objects("era5") if o.source_id == second)
     assert second != first and now.supersedes == first
-    kept = list((archive.root / ".superseded" / "era5").rglob("*.nc.*[0-9a-f]"))
-    assert [era5.verify(path).content["months"] for path in kept] == [{"preliminary": ["2026-08..2026-09"]}]
+    kept = archive.replaced("era5")
+    assert [era5.verify(path).content for path in kept] == [o.content for o in kept.values()]
+    (replaced,) = (o for o in kept.values() if "t2m" in o.content["variables"])
+    assert replaced.content["months"] == {"preliminary": ["2026-08..2026-09"]}
+    assert Index(archive.objects("era5")).preliminary(months, bounds) == {}
+    assert Index(archive.objects("era5"), [replaced]).preliminary(months, bounds) == {first: months}
     jobs = len(store.jobs)
     assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == jobs
+
+
+def test_preliminary_and_final_files_lie_side_by_side(store: CdsServer, archive: Archive) -> None:
+    """Month after month other months are lacking, so what is fetched has another name each time."""
+    bounds = GLACIERS["07"][0]
+    months = [f"2026-{month:02d}" for month in range(5, 11)]
+    for n, last in enumerate(months[2:], start=3):
+        store.last, store.final_until = last, months[n - 3]
+        assert bring(archive, months[:n], groups=("07",)) == []
+    found = [o for o in archive.objects("era5") if "t2m" in o.content["variables"]]
+    names = [
+        f"{DATASET}/2m_temperature_07_79.25_11.25_78.5_12.25_{first}_{last}.nc"
+        for first, last in zip(months[:4], months[2:], strict=True)
+    ]
+    assert [o.path for o in found] == names and archive.replaced("era5") == {}
+    assert [o.content["months"] for o in found] == [
+        {"final": [months[i]], "preliminary": [f"{months[i + 1]}..{months[i + 2]}"]} for i in range(4)
+    ]
+    newest = {found[i].source_id: [months[i + 1]] for i in range(3)}
+    assert Index(found).preliminary(months, bounds) == newest
 
 
 def test_months_in_as_few_rectangles_as_there_are(store: CdsServer, archive: Archive) -> None:
@@ -183,18 +215,18 @@ def test_months_with_gaps_do_not_take_the_place_of_others(store: CdsServer, arch
     held = archive.objects("era5")
     store.jobs.clear()
     more = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, held)
-    assert [r.request["inputs"]["month"] for r in more if isinstance(r, Remote) and r.request] == [["02", "03", "04"]]
+    lacking = [(r.request["inputs"]["variable"], r.request["inputs"]["month"]) for r in more if r.request]  # type: ignore[union-attr]
+    assert lacking == [(["2m_temperature"], ["02", "03", "04"]), (["total_precipitation"], ["02", "03", "04"])]
     unheld = era5.remotes(LiveOrigin(), [f"2025-{m:02d}" for m in range(1, 6)], {"07": BOXES["07"]}, [])
-    assert not {r.path for r in unheld if isinstance(r, Remote)} & {
-        o.path for o in held if "t2m" in o.content["variables"]
-    }
+    monthly = {o.path for o in held if "z" not in o.content["variables"]}
+    assert len(monthly) == 2 and not {r.path for r in unheld if isinstance(r, Remote)} & monthly
 
 
 def test_a_larger_box_is_asked_for_anew(store: CdsServer, archive: Archive) -> None:
     bring(archive, FEW, groups=("07",))
     boxes = era5.request_boxes({"07": [*GLACIERS["07"], (20.0, 77.0, 21.0, 77.5)]})
     asked = era5.remotes(LiveOrigin(), FEW, boxes, archive.objects("era5"))
-    assert len(asked) == 2  # temperature and invariants
+    assert len(asked) == len(VARIABLES)
     assert not {r.path for r in asked if isinstance(r, Remote)} & {o.path for o in archive.objects("era5")}
     smaller = {"x": BOXES["07"].grown(-0.25, -0.25)}
     assert era5.remotes(LiveOrigin(), FEW, smaller, archive.objects("era5")) == []
@@ -203,16 +235,17 @@ def test_a_larger_box_is_asked_for_anew(store: CdsServer, archive: Archive) -> N
 def test_files_of_the_sample_are_no_reason_not_to_ask(store: CdsServer, archive: Archive) -> None:
     bring(archive, FEW)
     sample = [replace(found, is_synthetic=True) for found in archive.objects("era5")]
-    assert len(era5.remotes(LiveOrigin(), FEW, BOXES, sample)) == 2 * len(BOXES)
+    assert len(era5.remotes(LiveOrigin(), FEW, BOXES, sample)) == len(VARIABLES) * len(BOXES)
 
 
 # --- months that are not there yet ------------------------------------------------------------------------------------
 
 
 def test_a_month_that_does_not_exist_yet_is_a_gap(store: CdsServer, archive: Archive) -> None:
-    (gap,) = bring(archive, ["2026-11"], groups=("07",))
-    assert "not published yet" in gap.reason and "2026-11" in gap.reason
-    assert "t2m" not in {name for o in archive.objects("era5") for name in o.content["variables"]}
+    for gap in (gaps := bring(archive, ["2026-11"], groups=("07",))):
+        assert "not published yet" in gap.reason and "2026-11" in gap.reason
+    assert [gap.what for gap in gaps] == [f"{name} of 2026-11" for name in ("2m_temperature", "total_precipitation")]
+    assert {"z", "lsm"} == {name for o in archive.objects("era5") for name in o.content["variables"]}
 
 
 def test_the_months_that_exist_come_and_the_others_later(store: CdsServer, archive: Archive) -> None:

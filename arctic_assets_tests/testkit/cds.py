@@ -26,10 +26,11 @@ Field = Callable[[NDArray[np.float64], NDArray[np.float64], str], NDArray[np.flo
 DATASET = "reanalysis-era5-single-levels-monthly-means"
 FIRST_MONTH = "1940-01"
 _CELL = 0.25
-_GRIB = {  # requested name: short name, unit, GRIB parameter, long name
-    "2m_temperature": ("t2m", "K", 167, "2 metre temperature"),
-    "geopotential": ("z", "m**2 s**-2", 129, "Geopotential"),
-    "land_sea_mask": ("lsm", "(0 - 1)", 172, "Land-sea mask"),
+_GRIB = {  # requested name: short name, unit, GRIB parameter, long name, step type
+    "2m_temperature": ("t2m", "K", 167, "2 metre temperature", "avgua"),
+    "total_precipitation": ("tp", "m", 228, "Total precipitation", "avgad"),
+    "geopotential": ("z", "m**2 s**-2", 129, "Geopotential", "avgua"),
+    "land_sea_mask": ("lsm", "(0 - 1)", 172, "Land-sea mask", "avgua"),
 }
 
 
@@ -289,6 +290,7 @@ def netcdf(
     shape = (len(months), latitude.size, longitude.size)
     values = {
         "2m_temperature": [field(lat, lon, month) for month in months],
+        "total_precipitation": 0.003 * (1 + 0.3 * np.sin(np.radians(4 * lon + 2 * lat))),
         "geopotential": 9.80665 * 800 * (1 + np.sin(np.radians(5 * lon)) * np.cos(np.radians(7 * lat))),
         "land_sea_mask": np.clip(0.5 + np.sin(np.radians(9 * lon + 4 * lat)), 0, 1),
     }
@@ -320,11 +322,11 @@ def netcdf(
     data["longitude"] = xr.Variable("longitude", longitude, {"units": "degrees_east"})
     data["expver"] = xr.Variable((), expver[0]) if len(months) == 1 else xr.Variable("valid_time", expver)
     for name in variables:
-        short, unit, parameter, long_name = _GRIB[name]
+        short, unit, parameter, long_name, step_type = _GRIB[name]
         data[short] = xr.Variable(
             ("valid_time", "latitude", "longitude"),
             np.broadcast_to(np.asarray(values[name]), shape).astype(np.float32),
-            {"units": unit, "long_name": long_name, "GRIB_paramId": parameter, "GRIB_stepType": "avgua", **grid},
+            {"units": unit, "long_name": long_name, "GRIB_paramId": parameter, "GRIB_stepType": step_type, **grid},
             {"zlib": True, "complevel": 1, "shuffle": True},
         )
         data[short].attrs["coordinates"] = "number valid_time latitude longitude expver"

@@ -14,6 +14,7 @@ from arctic_assets.tables import Area, AreaChange, MassBalance, TemperatureAnnua
 SERIES = (
     # variable, table, column, rows that make the series
     ("t2m_c", TemperatureAnnual, "t2m_c", "kind == 'calendar'"),
+    ("t2m_jja_c", TemperatureAnnual, "t2m_c", "kind == 'jja'"),
     ("degree_days_k_d", TemperatureAnnual, "degree_days_k_d", "kind == 'calendar'"),
     ("annual_balance_m_we", MassBalance, "annual_balance_m_we", "preferred"),
     ("speed_m_yr", Velocity, "speed_m_yr", "speed_m_yr == speed_m_yr"),

@@ -31,17 +31,20 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         Kept as the Climate Data Store delivers them: one NetCDF may hold 480 months. The archive knows by content
         which month, box and variable lie in which file, and prefers final values over preliminary ones (ERA5T),
-        which appear about five days after a month ends and turn final two to three months later.
+        which appear about five days after a month ends and turn final two to three months later. Preliminary files
+        stay, for comparison.
         """
         months = context.partition_keys
         archive, origin = store.archive, store.origin()
         boxes = _boxes(partitions, archive) if origin.is_live else {}
+        wanted = source.remotes(origin, months, boxes, archive.objects(source.PRODUCT.provider))
+        got = store.acquire(origin, wanted)
         held = archive.objects(source.PRODUCT.provider)
-        got = store.acquire(origin, source.remotes(origin, months, boxes, held))
-        status = Index(archive.objects(source.PRODUCT.provider)).status()
+        status = Index(held).status()
         reason = got.missing[0].reason if got.missing else _there(status)
         gaps = {month: f"no ERA5 2 m temperature of {month}: {reason}" for month in months if month not in status}
-        warehouse.record(got.objects, asset="raw/era5", partitions=months, gaps=gaps)
+        known = [*archive.replaced(source.PRODUCT.provider).values(), *held]  # live, little of it comes in one run
+        warehouse.record(known, asset="raw/era5", partitions=months, gaps=gaps)
         preliminary = sum(status.get(month) == "preliminary" for month in months)
         return got.result(gaps, months=len(months) - len(gaps), preliminary=preliminary)
 
