@@ -187,7 +187,9 @@ def numbers(rows: Mapping[type[Table], pd.DataFrame]) -> Numbers:
     balance = rows[MassBalance].query("preferred").sort_values("year")
     return Numbers(
         float(area["area_km2"].iloc[-1]) if len(area) else None,
-        str(area["image_date"].iloc[-1] or area["inventory"].iloc[-1]) if len(area) else None,
+        str(area["inventory" if pd.isna(area["image_date"].iloc[-1]) else "image_date"].iloc[-1])
+        if len(area)
+        else None,
         float(thick[product]) if product else None,
         float(balance["annual_balance_m_we"].iloc[-1]) if len(balance) else None,
         int(balance["year"].iloc[-1]) if len(balance) else None,
@@ -198,7 +200,7 @@ def draw(page: Page) -> Picture:
     """Draw a page, once."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas: Any = FigureCanvasAgg(_figure(page))
+    canvas: Any = FigureCanvasAgg(figure(page))
     canvas.draw()
     return Picture(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
@@ -253,21 +255,22 @@ def _palette() -> list[int]:
     steps = [
         *(matplotlib.colormaps["viridis"](v) for v in np.linspace(0, 1, 9)),
         *(matplotlib.colormaps["inferno"](v) for v in np.linspace(0.1, 0.95, 6)),
+        *_ages(6),
     ]
     return [round(255 * channel) for colour in (*greys, *lines, *steps) for channel in to_rgb(colour)]
 
 
-def _figure(page: Page) -> Figure:
+def figure(page: Page) -> Figure:
     """Maps above, then revisions where there are any, then two rows of time series."""
     from matplotlib.figure import Figure
 
     map_row, series_row = _MAP + 1.0, _SERIES + 0.85
     revision_row = map_row + 0.2 if page.revisions else 0.0
     height = 0.75 + map_row + revision_row + 2 * series_row
-    figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
+    whole = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
 
     def axes(left: float, bottom: float, width: float, tall: float) -> Axes:
-        axis = figure.add_axes((left / _WIDTH, bottom / height, width / _WIDTH, tall / height))
+        axis = whole.add_axes((left / _WIDTH, bottom / height, width / _WIDTH, tall / height))
         if page.is_synthetic and width > 1 and tall > 1:
             _stamp(axis)
         return axis
@@ -275,7 +278,7 @@ def _figure(page: Page) -> Figure:
     def column(number: int) -> float:
         return _LEFT + number * 3.08
 
-    _heading(figure, page, height)
+    _heading(whole, page, height)
     bottom = height - 0.75 - map_row + 0.6
     outlines = _outlines(page)
     extent = _extent(page, outlines)
@@ -291,7 +294,7 @@ def _figure(page: Page) -> Figure:
             _revision_panel(axes(column(number), bottom, _MAP, _MAP), page, revised)
         more = len(page.revisions) - SHOWN_REVISIONS
         if more > 0:
-            figure.text(0.5, (bottom - 0.46) / height, f"and {more} more revised inventories", ha="center", fontsize=9)
+            whole.text(0.5, (bottom - 0.46) / height, f"and {more} more revised inventories", ha="center", fontsize=9)
     wide, at = 3.45, (_LEFT, 4.85, 9.1)
     upper, lower = series_row + 0.5, 0.5
     _area_panel(axes(at[0], upper, wide, _SERIES), page)
@@ -300,7 +303,7 @@ def _figure(page: Page) -> Figure:
     _speed_panel(axes(at[0], lower + 0.42, wide, _SERIES - 0.42), axes(at[0], lower, wide, 0.33), page)
     _temperature_panel(axes(at[1], lower, wide, _SERIES), page)
     _thickness_panel(axes(at[2] + 0.8, lower, wide - 1.85, _SERIES), page)
-    return figure
+    return whole
 
 
 def _heading(figure: Figure, page: Page, height: float) -> None:
@@ -369,7 +372,7 @@ def _outlines(page: Page) -> list[_Dated]:
 
     found = []
     for row in _dated(page.rows[Outline]).to_dict("records"):
-        geometry = _in_km(shapely.from_wkb(row["geometry"]), page.glacier.utm_epsg)
+        geometry = _coarse(_in_km(shapely.from_wkb(row["geometry"]), page.glacier.utm_epsg))
         date = row["image_date"]
         label = f"{row['inventory']} ({date:%Y-%m-%d})" if date else str(row["inventory"])
         found.append(_Dated(row["inventory"], label + (", revised" if row["revision"] else ""), geometry))
@@ -383,12 +386,18 @@ def _dated(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_km(geometry: BaseGeometry, epsg: int) -> BaseGeometry:
-    """In the kilometres of a UTM zone, with as many vertices as a page can show."""
+    """In the kilometres of a UTM zone."""
     import shapely
 
-    moved = shapely.transform(projected_outline(geometry, epsg), lambda xy: xy / _KM)
-    west, south, east, north = moved.bounds
-    return shapely.simplify(moved, max(east - west, north - south) / 2000, preserve_topology=True)
+    return shapely.transform(projected_outline(geometry, epsg), lambda xy: xy / _KM)
+
+
+def _coarse(geometry: BaseGeometry) -> BaseGeometry:
+    """With as many vertices as a page shows of it where it is drawn ten times larger."""
+    import shapely
+
+    west, south, east, north = geometry.bounds
+    return shapely.simplify(geometry, max(east - west, north - south) / 4000, preserve_topology=True)
 
 
 def _square(bounds: tuple[float, float, float, float], margin: float) -> _Extent:
@@ -467,7 +476,7 @@ def _drawn(axis: Axes, geometry: BaseGeometry, color: Any, width: float, style: 
     )
 
 
-def _filled(axis: Axes, geometry: BaseGeometry, color: Any, hatch: str | None = None, zorder: float = 2) -> None:
+def _filled(axis: Axes, geometry: BaseGeometry, color: Any, zorder: float) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -475,16 +484,14 @@ def _filled(axis: Axes, geometry: BaseGeometry, color: Any, hatch: str | None = 
     if not rings:
         return
     path = Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
-    axis.add_patch(
-        PathPatch(path, facecolor=color, edgecolor="white" if hatch else "none", hatch=hatch, lw=0, zorder=zorder)
-    )
+    axis.add_patch(PathPatch(path, facecolor=color, edgecolor="none", zorder=zorder))
 
 
 def _ages(n: int) -> list[Any]:
     """Colours from the oldest (dark) to the youngest; yellow is left out, it is invisible on white."""
     import matplotlib
 
-    return [matplotlib.colormaps["plasma"](value) for value in np.linspace(0.0, 0.82, n)] if n > 1 else [_BLUE]
+    return [matplotlib.colormaps["plasma"](value) for value in np.linspace(0.0, 0.82, n)] if n > 1 else [_BLUE] * n
 
 
 def _styles(outlines: Sequence[_Dated]) -> list[tuple[_Dated, Any, Any]]:
@@ -536,8 +543,7 @@ def _change_panel(axis: Axes, page: Page, outlines: Sequence[_Dated]) -> _Extent
     west, south, east, north = place.bounds
     least = max(whole[2] - whole[0], whole[3] - whole[1]) / 10
     half = max(east - west, north - south, least) * 0.62
-    extent = _square((west, south, east, north), 0)
-    x, y = (extent.left + extent.right) / 2, (south + north) / 2 - 0.15 * half  # room for the scale bar
+    x, y = (west + east) / 2, (south + north) / 2 - 0.15 * half  # room for the scale bar
     extent = _Extent(x - half, x + half, y - half, y + half)
     for one, color, style in styles:
         _drawn(axis, one.geometry, color, 1.3, style)
@@ -657,9 +663,7 @@ def _revision_panel(axis: Axes, page: Page, revised: Revised) -> None:
     if revised.difference is not None and revised.before_km2 is not None:
         change = revised.after_km2 - revised.before_km2
         effect = f"{_rounded(revised.before_km2)} → {_rounded(revised.after_km2)} km² ({_signed(change)} km²)"
-        difference = shapely.make_valid(
-            shapely.transform(projected_outline(revised.difference, page.glacier.utm_epsg), lambda xy: xy / _KM)
-        )
+        difference = shapely.make_valid(_in_km(revised.difference, page.glacier.utm_epsg))
         before = shapely.symmetric_difference(after, difference)
         _filled(axis, shapely.intersection(difference, after), _SKY, zorder=2)
         _filled(axis, shapely.difference(difference, after), _RED, zorder=3)
