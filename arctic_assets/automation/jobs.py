@@ -14,7 +14,7 @@ def build(partitions: Partitions) -> list[Any]:
     return [
         dg.define_asset_job(
             "rebuild_exports",
-            selection=dg.AssetSelection.groups("exports"),
+            selection=dg.AssetSelection.groups("exports") - dg.AssetSelection.assets("exports/atlas"),  # has partitions
             description="Workbook, Parquet tables, the DuckDB copy for readers, and the coverage map.",
         ),
         dg.define_asset_job(

@@ -15,6 +15,7 @@ from PIL import Image
 from arctic_assets.assets.centrelines import centrelines_of
 from arctic_assets.assets.maps import Cells, Maps
 from arctic_assets.automation.build import Extent
+from arctic_assets.sources import millan
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import Area, Outline, Thickness, Velocity
 from arctic_assets_tests.conftest import SMALL
@@ -115,3 +116,20 @@ def test_maps_show_what_the_tables_say(small_home: Platform, key: str) -> None:
     assert np.nanmean(line.speed_m_yr) == pytest.approx(newest["speed_m_yr"], rel=1e-3)
     assert np.isfinite(line.speed_m_yr).mean() == pytest.approx(newest["coverage_fraction"], abs=0.02)
     assert np.isfinite(speed.values).any()
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_every_nth_cell_of_a_window_lies_on_the_same_ground(small_home: Platform, step: int) -> None:
+    archive = Archive(small_home.current.archive)
+    held = next(
+        o
+        for o in archive.objects(millan.PRODUCT.provider)
+        if o.content["kind"] == "thickness" and o.content["glacier_id"] == "engabreen"
+    )
+    with millan.opened(archive.file(held)) as window:
+        (all_m, cell_m2, _, whole), (some_m, large_m2, _, coarse) = window.read(), window.read(step=step)
+    assert some_m.shape == (all_m.shape[0] // step, all_m.shape[1] // step)
+    assert (coarse.c, coarse.f) == (whole.c, whole.f)
+    assert large_m2 * some_m.size == pytest.approx(cell_m2 * all_m.size)
+    assert some_m.sum() * large_m2 == pytest.approx(all_m.sum() * cell_m2, rel=0.02)
+    assert (some_m > 0).sum() * large_m2 == pytest.approx((all_m > 0).sum() * cell_m2, rel=0.02)

@@ -1,7 +1,9 @@
 """exports/atlas: a page of maps and time series per glacier."""
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,28 +63,42 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         folder = store.settings.exports / LATEST / "atlas"
         folder.mkdir(parents=True, exist_ok=True)
-        for page in _pages(store.archive, warehouse, partitions, list(context.partition_keys)):
-            key = page.glacier.glacier_id
-            picture = drawing.draw(page)
-            path = folder / f"{key}.png"
-            _write(path, picture.png())
-            found = drawing.numbers(page.rows)
-            values = {
-                "area (km2)": found.area_km2,
-                "volume (km3)": found.volume_km3,
-                "last balance (m w.e.)": found.balance_m_we,
-            }
-            context.add_asset_metadata(
-                {
-                    "page": dg.MetadataValue.md(picture.markdown(page.glacier.name)),
-                    "file": dg.MetadataValue.path(str(path)),
-                    **{name: round(value, 4) for name, value in values.items() if value is not None},
-                    **({"SYNTHETIC": True} if page.is_synthetic else {}),
-                },
-                partition_key=key,
-            )
+        with _heap_set_aside():
+            for page in _pages(store.archive, warehouse, partitions, list(context.partition_keys)):
+                key = page.glacier.glacier_id
+                picture = drawing.draw(page)
+                path = folder / f"{key}.png"
+                _write(path, picture.png())
+                found = drawing.numbers(page.rows)
+                values = {
+                    "area (km2)": found.area_km2,
+                    "volume (km3)": found.volume_km3,
+                    "last balance (m w.e.)": found.balance_m_we,
+                }
+                context.add_asset_metadata(
+                    {
+                        "page": dg.MetadataValue.md(picture.markdown(page.glacier.name)),
+                        "file": dg.MetadataValue.path(str(path)),
+                        **{name: round(value, 4) for name, value in values.items() if value is not None},
+                        **({"SYNTHETIC": True} if page.is_synthetic else {}),
+                    },
+                    partition_key=key,
+                )
 
     return [atlas]
+
+
+@contextmanager
+def _heap_set_aside() -> Iterator[None]:
+    """Let the collection of garbage, which each figure sets off, pass over what was there before.
+
+    It takes a sixth of the time of drawing otherwise: Dagster and the libraries hold a million objects.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _pages(archive: Archive, warehouse: Warehouse, partitions: Partitions, keys: Sequence[str]) -> "Iterator[Page]":
