@@ -14,8 +14,9 @@ import pytest
 from arctic_assets.automation.build import Extent
 from arctic_assets.checks.across import final_is_near_preliminary
 from arctic_assets.sample import Truth
+from arctic_assets.sample.era5 import warming_k_per_decade
 from arctic_assets.sources.era5 import DATASET
-from arctic_assets.tables import TemperatureAnnual, TemperatureMonthly
+from arctic_assets.tables import TemperatureAnnual, TemperatureMonthly, Trend
 from arctic_assets_tests.testkit.platform import Platform, assert_same_tables
 
 SEASONS = {"djf": (12, 1, 2), "mam": (3, 4, 5), "jja": (6, 7, 8), "son": (9, 10, 11)}
@@ -105,6 +106,16 @@ def test_a_year_without_a_season_is_a_gap_that_says_so(built: Platform) -> None:
     reason = "no season is whole, 4 of 12 months are there: derived/temperature_monthly is not materialised"
     assert gaps[f"{GLACIER}|2019"] == reason
     assert f"{GLACIER}|2020" not in gaps
+
+
+def test_trend_of_summers(whole_sample: Platform) -> None:
+    """Summers warm more slowly than the year in the sample; weather is shared, so one glacier in 16 may miss it."""
+    trends = whole_sample.rows(Trend).set_index(["variable", "glacier_id"])
+    rows, put_in = trends.loc["t2m_jja_c"], warming_k_per_decade([5, 6, 7])
+    assert put_in < 0.8 * warming_k_per_decade(range(12))
+    assert len(rows) == 16 and set(rows["unit"]) == {"degC per decade"}
+    assert ((rows["slope_low"] <= put_in) & (put_in <= rows["slope_high"])).sum() >= 15
+    assert (rows["slope_per_decade"] < trends.loc["t2m_c", "slope_per_decade"]).sum() >= 15
 
 
 # --- preliminary and final --------------------------------------------------------------------------------------------
