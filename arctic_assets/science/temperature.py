@@ -426,6 +426,35 @@ def lapse_adjust(
     return np.asarray(t2m_c, dtype=np.float64) + lapse_rate_k_per_m * height_m
 
 
+class Sigma(NamedTuple):
+    """One standard deviation of a temperature as that of the air over the glacier, K: as it is, and moved in height."""
+
+    as_is: NDArray[np.float64]
+    adjusted: NDArray[np.float64]
+
+
+def temperature_sigma(t_c: ArrayLike, adjusted_c: ArrayLike, assumed_k: float, lapse_sigma_ratio: float) -> Sigma:
+    """Uncertainty of a monthly temperature: the assumed one of ERA5, and the height of its surface off the glacier.
+
+    ERA5 comes without an uncertainty of its monthly means, so the first term is an assumption. The second is known for
+    each glacier: `|adjusted - t|`, the whole adjustment for the value as it is, and the part of it by which the lapse
+    rate is uncertain for the adjusted one. Both are added as independent errors.
+
+    Args:
+        t_c: temperature over the outline, degC; shape (n,).
+        adjusted_c: the same at the glacier's mean elevation; NaN where no elevation is known: then no second term.
+        assumed_k: standard deviation of ERA5's monthly means, K.
+        lapse_sigma_ratio: standard deviation of the lapse rate over its size.
+
+    Returns:
+        Both standard deviations, shape (n,); `adjusted` is NaN where adjusted_c is.
+    """
+    elevation = np.abs(np.asarray(adjusted_c, dtype=np.float64) - np.asarray(t_c, dtype=np.float64))
+    return Sigma(
+        np.hypot(assumed_k, np.nan_to_num(elevation, nan=0.0)), np.hypot(assumed_k, lapse_sigma_ratio * elevation)
+    )
+
+
 def positive_degree_days(t_c: ArrayLike, days: ArrayLike, sigma_k: float = 4.5) -> NDArray[np.float64]:
     """Expected positive degree days of a month, K d, from its mean temperature (Calov & Greve 2005).
 
@@ -512,6 +541,39 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
         for glacier_id, number, kind, n in short.itertuples(index=False, name=None)
     ]
     return annual[complete].reset_index(drop=True), incomplete
+
+
+def annual_sigma(monthly: pd.DataFrame) -> pd.DataFrame:
+    """Uncertainties of what `annual_temperature` makes, when the errors of all months have the same cause and sign.
+
+    A bias of ERA5 or of the elevation does not average out over a year, so the standard deviation of a mean is the mean
+    of those of its months; that of the degree days is half of what they change between all months one standard
+    deviation warmer and colder.
+
+    Args:
+        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_sigma_c, t2m_adjusted_sigma_c (null where unknown).
+
+    Returns:
+        A frame with glacier_id, year, kind, t2m_sigma_c, t2m_adjusted_sigma_c (null unless all months have it) and
+        degree_days_sigma_k_d, for every year and season that has any month.
+    """
+    import pandas as pd
+
+    days = pd.PeriodIndex(monthly["month"], freq="M").days_in_month.to_numpy()
+    sigma = monthly["t2m_sigma_c"]
+    warm, cold = (positive_degree_days(monthly["t2m_c"] + sign * sigma, days) for sign in (1, -1))
+    parts = monthly[["glacier_id", "month"]].assign(
+        days=days,
+        t2m_sigma_c=sigma * days,
+        t2m_adjusted_sigma_c=monthly["t2m_adjusted_sigma_c"] * days,
+        degree_days_sigma_k_d=(warm - cold) / 2,
+    )
+    groups = in_periods(parts).groupby(["glacier_id", "year", "kind"], sort=True)
+    names = ["t2m_sigma_c", "t2m_adjusted_sigma_c"]
+    sums = groups[["days", *names, "degree_days_sigma_k_d"]].sum()
+    has_all = groups[names].count().eq(groups["month"].count(), axis=0)
+    means = sums[names].div(sums["days"], axis=0).where(has_all)
+    return means.assign(degree_days_sigma_k_d=sums["degree_days_sigma_k_d"]).reset_index()
 
 
 def _checked_months(monthly: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,9 @@ class Outline(Table):
     glacier_id: str = column(_GLACIER, key=True)
     inventory: str = column(_INVENTORY, key=True)
     geometry: bytes = column("Outline as WKB, longitude and latitude (EPSG:4326); shared divides are dissolved")
-    n_members: int = column("Number of RGI outlines that make up the glacier", unit="1", hard=(1, None))
+    n_members: int = column(
+        "Number of RGI outlines that make up the glacier", unit="1", hard=(1, None), uncertainty="a count"
+    )
     member_ids: list[str] = column("RGI7 ids of the members")
     member_area_km2: float | None = column(
         "Sum of the members' areas as RGI states them", unit="km2", nullable=True, uncertainty="not given by RGI7"
@@ -108,8 +110,13 @@ class Area(Table):
     perimeter_islands_km: float = column(
         "Length of the boundaries of rock islands", unit="km", hard=(0, None), uncertainty="as perimeter_km"
     )
-    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None))
-    half_pixel_m: float = column("Half a pixel of the sensor, used for both uncertainties", unit="m", hard=(0, 100))
+    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None), uncertainty="a count")
+    half_pixel_m: float = column(
+        "Half a pixel of the sensor, used for both uncertainties",
+        unit="m",
+        hard=(0, 100),
+        uncertainty="a property of the sensor",
+    )
     rgi_area_km2: float | None = column(
         "Sum of the members' area as RGI states it",
         unit="km2",

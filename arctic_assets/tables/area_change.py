@@ -16,7 +16,7 @@ class AreaChange(Table):
 
         name = "area_change"
         title = "Area change"
-        metadata: ClassVar = {"grain": "glacier"}
+        metadata: ClassVar = {"grain": "glacier", "origin": "derived"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     from_inventory: str = column("Inventory with the older image", key=True)

@@ -17,7 +17,7 @@ class Trend(Table):
 
         name = "trend"
         title = "Trends"
-        metadata: ClassVar = {"grain": "glacier"}
+        metadata: ClassVar = {"grain": "glacier", "origin": "derived"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     variable: str = column("Series: the column of the annual table that it is of", key=True)
@@ -35,6 +35,6 @@ class Trend(Table):
         hard=(0, 1),
         uncertainty="a probability",
     )
-    n: int = column("Number of years with a value", unit="1", hard=(10, None))
+    n: int = column("Number of years with a value", unit="1", hard=(10, None), uncertainty="a count")
     period_start: int = column("First year with a value", hard=(1880, 2100))
     period_end: int = column("Last year with a value", hard=(1880, 2100))

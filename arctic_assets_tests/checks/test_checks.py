@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import numpy as np
@@ -21,6 +21,7 @@ from arctic_assets.definitions import build_defs
 from arctic_assets.tables import (
     TABLES,
     Area,
+    BalancePeriod,
     Failure,
     MassBalance,
     Outline,
@@ -29,8 +30,10 @@ from arctic_assets.tables import (
     TemperatureMonthly,
     Thickness,
     Volume,
+    column,
     soft_violations,
     violations,
+    without_uncertainty,
 )
 from arctic_assets.tables.base import SHOWN_ROWS
 from arctic_assets_tests.publish.rows import gaps, rows, sources
@@ -333,6 +336,40 @@ def test_every_row_has_its_source(how: list[str], n_bad: int) -> None:
         assert len(shown(found)) == min(n_bad, SHOWN_ROWS)
 
 
+@pytest.mark.parametrize("model", TABLES, ids=lambda model: model.table())
+def test_every_quantity_of_every_table_has_an_uncertainty_or_says_why_not(model: type[Table]) -> None:
+    quantities = [c for c in model.columns() if c.is_quantity]
+    assert [c.name for c in quantities if not c.uncertainty] == []
+    assert without_uncertainty(model, model.no_rows()) == []
+
+
+def test_a_number_without_its_uncertainty_is_found() -> None:
+    """One of five balances lacks its sigma; a second says that its source printed none; a third has no origin."""
+    record = {"balance_m_we_yr": -0.5, "balance_sigma_m_we_yr": 0.1, "sigma_kind": "published", "origin": "literature"}
+    frame = rows(BalancePeriod, [{"glacier_id": f"g{i}", **record} for i in range(5)])
+    assert without_uncertainty(BalancePeriod, frame) == []
+    frame.loc[1, "balance_sigma_m_we_yr"] = np.nan
+    frame.loc[2, ["balance_sigma_m_we_yr", "sigma_kind"]] = [np.nan, "not_given"]
+    frame.loc[3, "origin"] = ""
+    found = evidence(Judged(len(frame), without_uncertainty(BalancePeriod, frame)), severity=ERROR)
+    assert not found.passed and numbers(found) == (5, 2)
+    assert {row["glacier_id"] for row in shown(found)} == {"g1", "g3"}
+
+
+def test_a_quantity_whose_model_says_nothing_is_found() -> None:
+    class Bare(Table):
+        class Config:
+            name = "bare"
+            metadata: ClassVar = {"grain": "none", "origin": "derived"}
+
+        depth_m: float = column("Depth", unit="m")
+        n_points: int = column("Number of points", unit="1", uncertainty="a count")
+
+    frame = rows(Bare, [{"depth_m": 1.0}, {"depth_m": 2.0}])
+    found = without_uncertainty(Bare, frame)
+    assert [(f.column, len(f.rows)) for f in found] == [("depth_m", 2)]
+
+
 def test_no_glacier_is_missing() -> None:
     registry = glaciers.load()
     reason = "no RGI7 outlines of region 08 in the archive"
@@ -387,7 +424,7 @@ def tamper(found: Platform, *statements: str) -> None:
 
 def test_all_checks_pass_on_what_was_built(built: Platform) -> None:
     found = run_checks(built)
-    assert len(found) == len(RULES) + 4 * len(TABLES)
+    assert len(found) == len(RULES) + 5 * len(TABLES)
     assert [key for key, check in found.items() if not check.passed] == []
     for model in TABLES:
         assert numbers(found[model.table(), "fits_model"]) == (len(built.rows(model)), 0)

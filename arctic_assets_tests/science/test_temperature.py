@@ -19,6 +19,7 @@ from arctic_assets.science.temperature import (
     Grid,
     IncompleteYear,
     Weights,
+    annual_sigma,
     annual_temperature,
     coverage_weights,
     in_periods,
@@ -27,6 +28,7 @@ from arctic_assets.science.temperature import (
     lapse_adjust,
     orography_m,
     positive_degree_days,
+    temperature_sigma,
     zonal_mean,
 )
 from arctic_assets.tables import TemperatureAnnual
@@ -571,3 +573,28 @@ def test_rows_that_are_no_monthly_temperature_are_refused() -> None:
     with pytest.raises(TableError, match="lacks columns") as lacking:
         annual_temperature(frame.drop(columns="t2m_adjusted_c"))
     assert lacking.value.where == "t2m_adjusted_c"
+
+
+def test_sigma_grows_with_the_height_between_model_and_glacier() -> None:
+    sigma = temperature_sigma([-5.0, -5.0, -5.0], [-5.0, -9.0, np.nan], assumed_k=3.0, lapse_sigma_ratio=0.25)
+    np.testing.assert_allclose(sigma.as_is, [3.0, 5.0, 3.0])
+    np.testing.assert_allclose(sigma.adjusted, [3.0, np.hypot(3.0, 1.0), np.nan])
+
+
+def test_a_bias_does_not_average_out_over_a_year() -> None:
+    months = pd.DataFrame(
+        {
+            "glacier_id": "a",
+            "month": [f"2001-{m:02d}" for m in range(1, 13)],
+            "t2m_c": np.linspace(-20, 8, 12),
+            "t2m_sigma_c": 1.5,
+            "t2m_adjusted_sigma_c": [1.2] * 11 + [np.nan],
+        }
+    )
+    found = annual_sigma(months).set_index("kind")
+    assert found.loc["calendar", "t2m_sigma_c"] == pytest.approx(1.5)
+    assert np.isnan(found.loc["calendar", "t2m_adjusted_sigma_c"])
+    assert found.loc["jja", "t2m_adjusted_sigma_c"] == pytest.approx(1.2)
+    days = pd.PeriodIndex(months["month"], freq="M").days_in_month.to_numpy()
+    warmer, colder = (positive_degree_days(months["t2m_c"] + d, days).sum() for d in (1.5, -1.5))
+    assert found.loc["calendar", "degree_days_sigma_k_d"] == pytest.approx((warmer - colder) / 2)

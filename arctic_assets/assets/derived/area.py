@@ -46,7 +46,7 @@ def _measured(outline: dict[str, Any]) -> dict[str, Any]:
     geom = shapely.from_wkb(outline["geometry"])
     perimeter = geometry.geodesic_perimeter_km(geom)
     return {
-        **{k: outline[k] for k in ("glacier_id", "inventory", "image_date", "source_ids", "is_synthetic")},
+        **{k: outline[k] for k in ("glacier_id", "inventory", "image_date", "origin", "source_ids", "is_synthetic")},
         "area_km2": geometry.geodesic_area_km2(geom),
         "area_bound_km2": geometry.half_pixel_bound_km2(perimeter.total_km, HALF_PIXEL_M),
         "area_sigma_km2": geometry.buffer_sigma_km2(geom, HALF_PIXEL_M),

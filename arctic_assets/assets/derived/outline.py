@@ -136,6 +136,7 @@ def _references(
             row = {
                 "glacier_id": key,
                 "inventory": "rgi7",
+                "origin": "rgi7",
                 "geometry": shapely.to_wkb(whole),
                 "n_members": len(own),
                 "member_ids": list(m.rgi7_ids),
@@ -171,6 +172,7 @@ def _revised(archive: Archive, revised: SourceObject, reference: Reference | Non
         **base,
         "glacier_id": facts["glacier_id"],
         "inventory": facts["inventory"],
+        "origin": "revision",
         "geometry": shapely.to_wkb(revisions.geometry(archive.file(revised))),
         "image_date": pd.Timestamp(date).date() if date else _nominal(str(facts["inventory"]), base),
         "method": f"drawn by a person ({facts['file']})",
@@ -229,6 +231,7 @@ class _Mapper:
         return {
             **reference.row,
             "inventory": inventory,
+            "origin": "landsat",
             "geometry": shapely.to_wkb(found.geometry),
             "image_date": sorted(s.date for s in scenes)[len(scenes) // 2],
             "method": f"clean ice on {len(scenes)} Landsat scene(s) ({', '.join(sorted({s.sensor for s in scenes}))})",

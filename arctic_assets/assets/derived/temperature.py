@@ -25,6 +25,16 @@ class TemperatureConfig(dg.Config):
         description="Change of air temperature with elevation for t2m_adjusted_c, K per km. Over melting Arctic ice "
         "-4 to -5 is more realistic; -6.5 is the usual default. t2m_c is not affected.",
     )
+    lapse_sigma_k_per_km: float = Field(
+        default=1.5, ge=0, le=5, description="Standard deviation of the lapse rate, K per km: -5 to -8 lie within one."
+    )
+    assumed_sigma_k: float = Field(
+        default=1.0,
+        gt=0,
+        le=5,
+        description="Standard deviation of ERA5's monthly mean temperature over glaciers, K. ERA5 gives none; 1 K is "
+        "an assumption of ours, not a published figure, and rows say `assumed`.",
+    )
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -34,7 +44,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         TemperatureMonthly,
         partitions,
         deps=["raw/era5", dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER)],
-        code_version="2",
+        code_version="3",
         kinds={"xarray"},
     )
     def temperature_monthly(
@@ -58,14 +68,14 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             for w in asked[no_outline].itertuples()
         }
         reader = ZonalReader(store.archive, Path(store.home))
-        frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config.lapse_rate_k_per_km)
+        frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config)
         return Made(frame, {**gaps, **missing}, {"ERA5 files": reader.n_opened})
 
     @table_asset(
         TemperatureAnnual,
         partitions,
         deps=[dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=MONTHS_OF_YEAR)],
-        code_version="2",
+        code_version="3",
         kinds={"pandas"},
     )
     def temperature_annual(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
@@ -89,7 +99,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             if w.partition not in have
         }
         origin = _origin_of_years(monthly)
-        frame = rows.drop(columns="partition").merge(origin, on=["glacier_id", "year", "kind"])
+        key = ["glacier_id", "year", "kind"]
+        frame = rows.drop(columns="partition").merge(origin, on=key).merge(science.annual_sigma(monthly), on=key)
+        frame["sigma_kind"] = np.where(frame["t2m_adjusted_c"].notna(), "assumed_and_elevation", "assumed")
         return Made(frame, gaps)
 
     return [temperature_monthly, temperature_annual]
@@ -108,11 +120,13 @@ def _with_inventory(wanted: pd.DataFrame, outlines: pd.DataFrame) -> pd.DataFram
 
 
 def _monthly_rows(
-    reader: ZonalReader, asked: pd.DataFrame, outlines: pd.DataFrame, lapse_rate: float
+    reader: ZonalReader, asked: pd.DataFrame, outlines: pd.DataFrame, config: TemperatureConfig
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows for each (glacier_id, month, inventory, partition), and the reason for each partition without one."""
     import shapely
 
+    lapse_rate = config.lapse_rate_k_per_km
+    ratio = config.lapse_sigma_k_per_km / abs(lapse_rate) if lapse_rate else 0.0
     by_outline = outlines.set_index(["glacier_id", "inventory"])
     wanted = [
         Wanted(pair, shapely.from_wkb(by_outline.loc[pair, "geometry"]), list(own["month"]))
@@ -135,6 +149,7 @@ def _monthly_rows(
         adjusted = np.full(len(own), np.nan)
         if np.isfinite(outline["zmean_m"]) and np.isfinite(fixed.orography_m):
             adjusted = science.lapse_adjust(t2m_c, outline["zmean_m"], fixed.orography_m, lapse_rate / 1000)
+        sigma = science.temperature_sigma(t2m_c, adjusted, config.assumed_sigma_k, ratio)
         base = [*outline["source_ids"], *fixed.source_ids]
         earlier = own["source_id_preliminary"].fillna(own["source_id"])
         frames.append(
@@ -145,6 +160,9 @@ def _monthly_rows(
                 t2m_land_c=science.kelvin_to_celsius(own["value_land"].to_numpy()),
                 t2m_preliminary_c=science.kelvin_to_celsius(own["value_preliminary"].to_numpy()),
                 t2m_adjusted_c=adjusted,
+                t2m_sigma_c=sigma.as_is,
+                t2m_adjusted_sigma_c=sigma.adjusted,
+                sigma_kind=np.where(np.isfinite(adjusted), "assumed_and_elevation", "assumed"),
                 lapse_rate_k_per_km=np.where(np.isfinite(adjusted), lapse_rate, np.nan),
                 orography_m=fixed.orography_m,
                 land_fraction=fixed.land_fraction,

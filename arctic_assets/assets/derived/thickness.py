@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Raster = tuple["NDArray[np.float32]", float, "CRS", "Affine"]
 """As the readers of `farinotti` and `millan` give it: thickness in m, area of a cell in m2, CRS, transform."""
 CONSENSUS, MILLAN, MEAN, SIA = "farinotti2019", "millan2022", "mean", "sia_check"
+ORIGINS = {CONSENSUS: "published", MILLAN: "published", MEAN: "derived", SIA: "sia_check"}
 LEAST_SIA_COVERAGE = 0.02
 """Share of the outline with a speed from which on the shallow-ice check says something: it is made along the line."""
 
@@ -145,6 +146,7 @@ class _Products:
         return {
             "glacier_id": outline["glacier_id"],
             "rgi6_ids": list(outline["rgi6_ids"]) if fields["product"] in (CONSENSUS, MEAN) else [],
+            "origin": ORIGINS[fields["product"]],
             "n_products": 2 if fields["product"] == MEAN else 1,
             "record_relative_sigma": band.relative,
             "record_is_lower_bound": band.lower_bound,
