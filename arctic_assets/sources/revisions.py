@@ -2,9 +2,10 @@
 
 A revision is a polygon for one glacier and inventory, with the editor, the reason, the date and scene of the image.
 It arrives in any vector file that GDAL reads (GeoPackage, shapefile, GeoJSON), with the attributes
-`glacier_id`, `inventory`, `editor`, `reason`, and, where known, `image_date`, `scene_ids`; what a file lacks may be
-given beside it. An accepted revision is kept in the archive as `revisions/<glacier>/<inventory>/<number>.geojson`,
-with its provenance like any provider's file: append-only, the highest number counts.
+`glacier_id`, `inventory`, `editor`, `reason`, and, where known, `image_date`, `scene_ids` and `half_pixel_m` (of images
+other than Landsat's); what a file lacks may be given beside it. An accepted revision is kept in the archive as
+`revisions/<glacier>/<inventory>/<number>.geojson`, with its provenance like any provider's file: append-only, the
+highest number counts.
 
 Here: reading, judging, writing one revision. Not here: which outline a run takes, and what a revision changes.
 """
@@ -36,6 +37,8 @@ PRODUCT = Product(
     latency="none",
 )
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json")
+LAYER = "outline"
+"""Layer that is read where a file has several; else its first."""
 FARTHEST_KM = 20.0
 """A revision farther than this from the glacier's reference outline is of another glacier."""
 LARGEST_OVERLAP = 0.02
@@ -54,6 +57,7 @@ class Revision:
         reason: why.
         image_date: date of the image, if known.
         scene_ids: scenes it was drawn on.
+        half_pixel_m: half a pixel of the image, m; None for Landsat's 15 m.
         file: name of the file it came in.
     """
 
@@ -65,6 +69,7 @@ class Revision:
     image_date: dt.date | None
     scene_ids: tuple[str, ...]
     file: str
+    half_pixel_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def read(path: Path, given: Given) -> list[Revision]:
     import shapely
 
     try:
-        frame = pyogrio.read_dataframe(path)
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        frame = pyogrio.read_dataframe(path, layer=LAYER if LAYER in layers else layers[0])
     except Exception as error:  # GDAL's drivers raise what they like
         raise _refused(
             "an outline file cannot be read", path, f"a vector file ({', '.join(SUFFIXES)})", error
@@ -122,8 +128,18 @@ def read(path: Path, given: Given) -> list[Revision]:
         geometry = shapely.force_2d(row["geometry"])
         date = given.image_date or _date(values.get("image_date"), f"{path.name}, feature {number}")
         scenes = str(values.get("scene_ids", "")).replace(",", " ").split()
+        half_pixel_m = _half_pixel(values.get("half_pixel_m"), f"{path.name}, feature {number}")
         texts = {name: str(value) for name, value in facts.items()}
-        found.append(Revision(geometry=geometry, image_date=date, scene_ids=tuple(scenes), file=path.name, **texts))
+        found.append(
+            Revision(
+                **texts,
+                geometry=geometry,
+                image_date=date,
+                scene_ids=tuple(scenes),
+                file=path.name,
+                half_pixel_m=half_pixel_m,
+            )
+        )
     if not found:
         raise _refused("an outline file is empty", path, "at least one polygon", "none")
     return found
@@ -216,6 +232,7 @@ def write(path: Path, revision: Revision, number: int, before: BaseGeometry | No
                     "image_date": revision.image_date.isoformat() if revision.image_date else None,
                     "scene_ids": list(revision.scene_ids),
                     "file": revision.file,
+                    "half_pixel_m": revision.half_pixel_m,
                     "area_before_km2": None if before is None else geodesic_area_km2(before),
                     "area_after_km2": geodesic_area_km2(revision.geometry),
                 },
@@ -240,8 +257,8 @@ def verify(path: Path) -> Verified:
     try:
         facts = json.loads(path.read_text())["features"][0]["properties"]
         keep = ("glacier_id", "inventory", "revision", "editor", "reason", "image_date", "scene_ids", "file")
-        effect = ("area_before_km2", "area_after_km2")
-        return Verified(is_synthetic=facts["is_synthetic"], content={name: facts[name] for name in (*keep, *effect)})
+        more = ("half_pixel_m", "area_before_km2", "area_after_km2")
+        return Verified(is_synthetic=facts["is_synthetic"], content={name: facts[name] for name in (*keep, *more)})
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise _refused("an archived outline cannot be read", path, "GeoJSON as this module writes it", error) from error
 
@@ -278,6 +295,18 @@ def _date(value: Any, where: str) -> dt.date | None:
         return dt.date.fromisoformat(str(value)[:10])
     except ValueError as error:
         raise _refused("an image date cannot be read", where, "YYYY-MM-DD", value) from error
+
+
+def _half_pixel(value: Any, where: str) -> float | None:
+    if value in (None, ""):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 100:
+        raise _refused("half a pixel cannot be read", where, "half_pixel_m above 0 and up to 100 m", value)
+    return number
 
 
 def _refused(problem: str, where: object, expected: object, got: object) -> SourceError:

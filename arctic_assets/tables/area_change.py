@@ -38,6 +38,9 @@ class AreaChange(Table):
         unit="km2",
         hard=(0, None),
     )
+    change_sigma_independent_km2: float = column(
+        "The same when the errors of boundary pieces are independent: the lower limit", unit="km2", hard=(0, None)
+    )
     change_bound_km2: float = column(
         "Upper bound of the change's resolution error: both boundaries off by half a pixel to opposite sides",
         unit="km2",
@@ -60,4 +63,4 @@ class AreaChange(Table):
         hard=(0, 1),
         uncertainty="an assumption; 0 is cautious",
     )
-    significant: bool = column("True when the change is more than 1.96 of its standard deviations")
+    significant: bool = column("True when the change is more than 1.96 of change_sigma_km2, the cautious one")

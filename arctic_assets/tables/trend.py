@@ -20,7 +20,10 @@ class Trend(Table):
         metadata: ClassVar = {"grain": "glacier", "origin": "derived"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
-    variable: str = column("Series: the column of the annual table that it is of", key=True)
+    variable: str = column(
+        "Series: the column of the annual table that it is of, with the season or the origin where it has several",
+        key=True,
+    )
     unit: str = column("Unit of slope_per_decade, slope_low and slope_high: that of the variable, per decade")
     slope_per_decade: float = column(
         "Median of the slopes between all pairs of years, in `unit`", unit="1", uncertainty=_INTERVAL

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from arctic_assets.assets.members import members_of, outline_files
+from arctic_assets.assets.members import neighbours_of
 from arctic_assets.assets.wiring import Acquired, RawStore, raw_asset
 from arctic_assets.errors import ArcticAssetsError
 from arctic_assets.partitions import Partitions, scope
 from arctic_assets.provenance import SourceObject
-from arctic_assets.science.links import Members
 from arctic_assets.sources import revisions as source
 from arctic_assets.sources.base import Delivery
 from arctic_assets.storage.archive import Archive
@@ -78,6 +77,22 @@ def newest(archive: Archive) -> dict[tuple[str, str], SourceObject]:
     return found
 
 
+def digitisations(archive: Archive) -> dict[tuple[str, str], list[SourceObject]]:
+    """The newest outline of each editor, by glacier and inventory, where all are of the newest one's image date.
+
+    Repeated digitising is a measure of what one image leaves to judgement, so outlines of other dates do not count.
+    """
+    latest: dict[tuple[str, str], dict[str, SourceObject]] = {}
+    for held in sorted(archive.objects(source.PRODUCT.provider), key=lambda o: int(o.content["revision"])):
+        key = (str(held.content["glacier_id"]), str(held.content["inventory"]))
+        latest.setdefault(key, {})[str(held.content["editor"])] = held
+    counted = newest(archive)
+    return {
+        key: [o for o in own.values() if o.content["image_date"] == counted[key].content["image_date"]]
+        for key, own in latest.items()
+    }
+
+
 def ingest(store: RawStore, warehouse: Warehouse, partitions: Partitions) -> list[str]:
     """Take what lies in `<home>/revisions/`; what is refused is set aside with its reason, and stops nothing else."""
     folder = store.settings.home / "revisions"
@@ -117,7 +132,9 @@ def accept(
             partitions.registry.ids,
             partitions.settings.inventories,
             reference,
-            _neighbours(archive, partitions, one, current),
+            neighbours_of(archive, partitions.registry[one.glacier_id], one.geometry.bounds)
+            if one.glacier_id in partitions.registry.ids
+            else {},
         )
     effects = []
     for one in found:
@@ -141,24 +158,6 @@ def accept(
         assert stored is not None
         effects.append(Effect(stored))
     return effects
-
-
-def _neighbours(
-    archive: Archive, partitions: Partitions, one: source.Revision, current: dict[tuple[str, str], Any]
-) -> dict[str, Any]:
-    """Outlines beside a revision: those of RGI7 that are not the glacier's own."""
-    from arctic_assets.sources import rgi7
-
-    if one.glacier_id not in partitions.registry.ids:
-        return {}
-    glacier = partitions.registry[one.glacier_id]
-    held = outline_files(archive).get(glacier.o1region)
-    members = members_of(archive, [glacier])[glacier.glacier_id]
-    if held is None or not isinstance(members, Members):
-        return {}
-    west, south, east, north = one.geometry.bounds
-    beside = rgi7.read_neighbours(archive.file(held), (west, south, east, north), members.rgi7_ids)
-    return dict(zip(beside["rgi_id"], beside.geometry, strict=True))
 
 
 def _move(path: Path, folder: Path) -> None:
