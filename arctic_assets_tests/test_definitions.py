@@ -16,19 +16,31 @@ from arctic_assets.tables import TABLES
 ROOT = Path(__file__).parents[1]
 ASSETS = {
     "raw/rgi7": 16,
+    "raw/landsat": 96,
+    "raw/revision": 96,
     "raw/era5": None,
     "raw/fog": 0,
+    "raw/amce": 0,
+    "raw/literature": 0,
     "raw/farinotti": 16,
+    "raw/millan": 16,
+    "raw/dem": 16,
+    "raw/itslive": None,
     "derived/outline": 96,
     "derived/area": 96,
+    "derived/area_change": 16,
     "derived/thickness": 16,
     "derived/volume": 96,
+    "derived/velocity": None,
     "derived/mass_balance": None,
+    "derived/balance_period": 16,
     "derived/temperature_monthly": None,
     "derived/temperature_annual": None,
+    "derived/trend": 16,
     "exports/workbook": 0,
     "exports/tables": 0,
     "exports/coverage": 0,
+    "exports/atlas": 16,
 }
 
 
