@@ -340,8 +340,8 @@ class Mosaics:
         modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")
         return Marks(None, f"{modified} {stat.st_size}")
 
-    def _public(self, mosaic: Mosaic) -> str:
-        path = mosaic.path("v")
+    def _public(self, mosaic: Mosaic, band: str = "v") -> str:
+        path = mosaic.path(band)
         # The same on every machine, as other files of a mirror directory: it goes into published tables.
         return public_url(f"{self.root}/{path}") if isinstance(self.root, str) else f"mirror:{PRODUCT.provider}/{path}"
 
@@ -357,9 +357,12 @@ class Mosaics:
                     return False
                 _write(target, rasters, boxes, self._tags(mosaic, remote, rasters[0]))
             except rasterio.errors.RasterioError as error:
+                target.unlink(missing_ok=True)
                 reason = str(error.__cause__ or error)
+                band = next((one for one in BANDS if Path(mosaic.path(one)).name in reason), "v")
+                where = self._public(mosaic, band)
                 raise _wrong(
-                    "a mosaic cannot be read", self._public(mosaic), "a whole GeoTIFF", _cleaned(reason, self.root)
+                    "a mosaic cannot be read", where, "a whole GeoTIFF", _cleaned(reason, self.root)
                 ) from None  # GDAL's texts quote whole URLs
         return True
 

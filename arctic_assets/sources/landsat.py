@@ -448,7 +448,9 @@ def _item(text: str, href: str) -> pystac.Item:
     try:
         item = pystac.Item.from_dict(json.loads(text), href=href)
     except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
-        raise _wrong("a file is no STAC item", Path(href).name, "a GeoJSON Feature of STAC 1.x", error) from error
+        mirrored = f"mirror:{PRODUCT.provider}/items/{Path(href).name}"
+        where = public_url(href) if href.startswith("http") else mirrored
+        raise _wrong("a file is no STAC item", where, "a GeoJSON Feature of STAC 1.x", error) from error
     item.set_self_href(href)
     return item
 

@@ -258,8 +258,9 @@ def from_raster(origin: Origin, raster: Remote, target: Path, use: Callable[[Dat
             with rasterio.open(scratch, driver="GTiff") as opened:
                 return use(opened)
         except RasterioError as error:
-            got = f"{describe_head(scratch)} ({error})"
-            raise _wrong("a raster cannot be read", raster.path, "a whole GeoTIFF", got) from error
+            got = f"{describe_head(scratch)} ({str(error).replace(str(scratch), 'it').replace(scratch.name, 'it')})"
+            target.unlink(missing_ok=True)
+            raise _wrong("a raster cannot be read", place(origin, raster)[0], "a whole GeoTIFF", got) from error
         finally:
             scratch.unlink(missing_ok=True)
 
