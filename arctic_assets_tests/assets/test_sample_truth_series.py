@@ -325,21 +325,23 @@ def test_trend_of_homogenised_speed(trends: pd.DataFrame, speed: pd.DataFrame, t
     own = speed.groupby("glacier_id")["year"]
     assert rows["n"].eq(own.size()[rows.index]).all()
     assert rows["period_start"].eq(own.min()[rows.index]).all() and rows["period_end"].eq(own.max()[rows.index]).all()
-    # The plain series is faster in years in which only the middle of the line was measured: it shows that, too.
-    plain = trends.loc["speed_m_yr"]["slope_per_decade"]
-    assert ((rows["slope_per_decade"] - true).abs() < (plain - true).abs()).all()
 
 
-def test_trend_of_the_preferred_balance(trends: pd.DataFrame, balance: pd.DataFrame, truth: Truth) -> None:
+@pytest.mark.parametrize("origin", ["observed", "reconstruction"])
+def test_trend_of_each_origin_of_the_balance(
+    origin: str, trends: pd.DataFrame, balance: pd.DataFrame, truth: Truth
+) -> None:
     """Summers become warmer, so balances fall, observed ones by another amount than reconstructed ones."""
-    rows = trends.loc["annual_balance_m_we"]
-    true = pd.DataFrame({name: put_in.trends for name, put_in in truth.glaciers.items()}).T
-    counts = balance[balance["preferred"]].groupby(["glacier_id", "origin"]).size().unstack(fill_value=0)
-    either = true[["observed", "reconstruction"]].where(counts[["observed", "reconstruction"]] > 0)
-    assert_slopes(rows, either.min(axis=1), either.max(axis=1), misses=1)
-    pure = rows[(counts > 0).sum(axis=1)[rows.index] == 1]
-    assert len(pure) >= 8
-    slope = either.mean(axis=1)[pure.index]
-    assert_slopes(pure, slope, slope, misses=1)
-    assert (rows["slope_per_decade"] < 0).all()
-    assert rows["n"].eq(counts.sum(axis=1)[rows.index]).all()
+    rows = trends.loc[f"annual_balance_m_we_{origin}"]
+    put_in = {name: found.trends[origin] for name, found in truth.glaciers.items() if origin in found.trends}
+    true = pd.Series(put_in)[rows.index]
+    assert len(rows) >= 8
+    assert_slopes(rows, true, true, misses=1)
+    own = balance[balance["origin"] == origin].groupby("glacier_id")["year"]
+    assert rows["n"].eq(own.size()[rows.index]).all() and (rows["n"] >= 10).all()
+    assert rows["period_start"].eq(own.min()[rows.index]).all() and rows["period_end"].eq(own.max()[rows.index]).all()
+
+
+def test_no_trend_mixes_origins(trends: pd.DataFrame) -> None:
+    balances = {name for name in trends.index.get_level_values("variable") if name.startswith("annual_balance")}
+    assert balances == {f"annual_balance_m_we_{origin}" for origin in ("observed", "reconstruction", "model")}
