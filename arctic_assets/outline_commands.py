@@ -50,6 +50,7 @@ def commands(home: Callable[..., Callable[..., object]], read: Callable[[Path | 
     @click.option("--editor", help="Who drew it, when the file does not say it")
     @click.option("--reason", help="Why, when the file does not say it")
     @click.option("--image-date", type=click.DateTime(["%Y-%m-%d"]), help="Date of the image")
+    @click.option("--half-pixel-m", type=float, help="Half a pixel of the image in metres, when it is not Landsat's 15")
     @home
     def import_(
         file: Path,
@@ -59,15 +60,16 @@ def commands(home: Callable[..., Callable[..., object]], read: Callable[[Path | 
         editor: str | None,
         reason: str | None,
         image_date: dt.datetime | None,
+        half_pixel_m: float | None,
         home: Path | None,
     ) -> None:
         """Take the corrected outlines of FILE (gpkg, shp, geojson) as revisions; all of them or none."""
         from arctic_assets.sources.revisions import Given
 
-        given = Given(glacier, inventory, inventory_field, editor, reason, image_date.date() if image_date else None)
+        date = image_date.date() if image_date else None
+        given = Given(glacier, inventory, inventory_field, editor, reason, date, half_pixel_m)
         for line in import_file(read(home), file, given):
             click.echo(line)
-        click.echo("next: arctic-assets build --select 'derived/outline+'   (in the UI these assets now show as stale)")
 
     return outline
 
@@ -128,7 +130,7 @@ def import_file(current: Settings, file: Path, given: object) -> list[str]:
     """Accept a file's revisions and record them in Dagster, so that what lies downstream shows as stale.
 
     Returns:
-        A line for each revision: area before and after.
+        A line for each revision, with the area before and after; and the command that builds what follows from them.
 
     Raises:
         SourceError: one of them is refused; nothing was changed.
@@ -166,4 +168,9 @@ def import_file(current: Settings, file: Path, given: object) -> list[str]:
                 tags=tags,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
-    return [effect.text for effect in effects]
+    changed = dict.fromkeys(f"--glacier {effect.held.content['glacier_id']}" for effect in effects)
+    return [
+        *(effect.text for effect in effects),
+        "outline and area now show as stale in the UI, what is made from them when they are new; next:",
+        f"  arctic-assets build --select 'derived/outline*' {' '.join(changed)}",
+    ]

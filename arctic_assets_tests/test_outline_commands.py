@@ -132,7 +132,7 @@ def test_the_newest_revision_wins_and_an_undo_is_one_too(home: Platform, tmp_pat
 def test_of_a_file_all_are_taken_or_none(home: Platform, tmp_path: Path) -> None:
     path = exported(home, tmp_path)
     frame = gpd.read_file(path, layer="outline").assign(editor="Ada", reason="snow")
-    elsewhere = frame.assign(geometry=frame.geometry.translate(yoff=-5))
+    elsewhere = frame.assign(geometry=frame.geometry.translate(yoff=-5), editor="Grace")
     both = gpd.GeoDataFrame(gpd.pd.concat([frame, elsewhere], ignore_index=True), crs=4326)
     both.to_file(tmp_path / "both.geojson")
     result = outline(home, "import", tmp_path / "both.geojson")

@@ -83,13 +83,14 @@ def bounds_of(
 def neighbours_of(
     archive: Archive, glacier: Glacier, bounds: tuple[float, float, float, float]
 ) -> dict[str, BaseGeometry]:
-    """Outlines of RGI7 within bounds (west, south, east, north) that are not the glacier's own, by RGI7 id."""
+    """Outlines of RGI7 within bounds (west, south, east, north) that are not the glacier's own, by RGI7 id.
+
+    None for a glacier whose own outlines are not known: one of them would be taken for a neighbour.
+    """
     from arctic_assets.sources import rgi7
 
-    held = outline_files(archive).get(glacier.o1region)
-    if held is None:
-        return {}
     own = members_of(archive, [glacier])[glacier.glacier_id]
-    ids = own.rgi7_ids if isinstance(own, Members) else ()
-    beside = rgi7.read_neighbours(archive.file(held), bounds, ids)
+    if isinstance(own, Unresolved):
+        return {}
+    beside = rgi7.read_neighbours(archive.file(outline_files(archive)[glacier.o1region]), bounds, own.rgi7_ids)
     return dict(zip(beside["rgi_id"], beside.geometry, strict=True))

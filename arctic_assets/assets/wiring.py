@@ -6,7 +6,7 @@ Belongs here: decorators, resources and the I/O manager. Not here: anything abou
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -227,10 +227,15 @@ def raw_asset(
     *,
     deps: Sequence[dg.AssetDep | str] = (),
     kinds: set[str],
-) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+) -> Callable[
+    [Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]]],
+    dg.AssetsDefinition,
+]:
     """Declare an asset that archives a provider's files; its card comes from the product."""
 
-    def declare(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+    def declare(
+        function: Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]],
+    ) -> dg.AssetsDefinition:
         return dg.asset(
             key=["raw", name],
             deps=[_dep(d) for d in deps],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,10 @@ PRODUCT = Product(
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json")
 LAYER = "outline"
 """Layer that is read where a file has several; else its first."""
-FARTHEST_KM = 20.0
-"""A revision farther than this from the glacier's reference outline is of another glacier."""
+FARTHEST_KM = 1.0
+"""A revision farther than this from the glacier's reference outline is of another: margins move, glaciers stay."""
+FARTHEST_FROM_POINT_KM = 20.0
+"""The same where only the registry's point says where the glacier is."""
 LARGEST_OVERLAP = 0.02
 """Share of a revision that may lie on a neighbour's outline: digitising along a shared divide is never exact."""
 
@@ -85,13 +88,15 @@ class Given:
     editor: str | None = None
     reason: str | None = None
     image_date: dt.date | None = None
+    half_pixel_m: float | None = None
 
 
 def read(path: Path, given: Given) -> list[Revision]:
     """All revisions of a file, in longitude and latitude.
 
     Raises:
-        SourceError: the file cannot be read, has no coordinate system, or lacks an attribute that was not given.
+        SourceError: the file cannot be read, has no coordinate system, lacks an attribute that was not given, or has
+            two outlines by one editor for one glacier and inventory.
     """
     import pyogrio
     import shapely
@@ -117,19 +122,20 @@ def read(path: Path, given: Given) -> list[Revision]:
             "editor": given.editor or values.get("editor"),
             "reason": given.reason or values.get("reason"),
         }
-        lacking = [name for name, value in facts.items() if not value]
+        texts = {name: str(value or "").strip() for name, value in facts.items()}
+        lacking = [name for name, text in texts.items() if not text]
         if lacking:
             raise _refused(
                 f"an outline lacks {', '.join(lacking)}",
                 f"{path.name}, feature {number}",
                 "attributes glacier_id, inventory, editor, reason",
                 f"attributes {', '.join(map(str, frame.columns.drop('geometry')))}",
+                "fill them in, or import with --glacier, --inventory or --inventory-field, --editor, --reason",
             )
         geometry = shapely.force_2d(row["geometry"])
         date = given.image_date or _date(values.get("image_date"), f"{path.name}, feature {number}")
         scenes = str(values.get("scene_ids", "")).replace(",", " ").split()
-        half_pixel_m = _half_pixel(values.get("half_pixel_m"), f"{path.name}, feature {number}")
-        texts = {name: str(value) for name, value in facts.items()}
+        half_pixel_m = _half_pixel(given.half_pixel_m or values.get("half_pixel_m"), f"{path.name}, feature {number}")
         found.append(
             Revision(
                 **texts,
@@ -142,6 +148,15 @@ def read(path: Path, given: Given) -> list[Revision]:
         )
     if not found:
         raise _refused("an outline file is empty", path, "at least one polygon", "none")
+    drawn = Counter((one.glacier_id, one.inventory, one.editor) for one in found)
+    if twice := [key for key, n in drawn.items() if n > 1]:
+        raise _refused(
+            "a file has several outlines of one glacier by one editor",
+            path,
+            "one feature for a glacier, inventory and editor",
+            f"{drawn[twice[0]]} of {', '.join(twice[0])}",
+            "make the parts of a glacier one multipolygon",
+        )
     return found
 
 
@@ -151,6 +166,7 @@ def judge(
     inventories: Sequence[str],
     reference: BaseGeometry | None,
     neighbours: Mapping[str, BaseGeometry],
+    point: tuple[float, float] | None = None,
 ) -> None:
     """Refuse what cannot be an outline of this glacier.
 
@@ -160,6 +176,7 @@ def judge(
         inventories: of the settings.
         reference: the glacier's reference outline, or None when it has none.
         neighbours: outlines of other glaciers near it, by name.
+        point: longitude and latitude of the glacier in the registry, for one without a reference.
 
     Raises:
         SourceError: unknown glacier or inventory; an invalid polygon; far from the glacier; on a neighbour.
@@ -178,12 +195,12 @@ def judge(
             "an outline names an unknown inventory", where, f"one of {', '.join(inventories)}", revision.inventory
         )
     check_outline(revision.geometry, where)
-    if reference is not None:
-        apart = _distance_km(revision.geometry, reference)
-        if apart > FARTHEST_KM:
-            raise _refused(
-                "an outline is far from its glacier", where, f"at most {FARTHEST_KM:g} km away", f"{apart:.0f} km"
-            )
+    place, farthest = reference, FARTHEST_KM
+    if place is None and point is not None:
+        place, farthest = shapely.Point(point), FARTHEST_FROM_POINT_KM
+    apart = 0.0 if place is None else _distance_km(revision.geometry, place)
+    if apart > farthest:
+        raise _refused("an outline is far from its glacier", where, f"at most {farthest:g} km away", f"{apart:.1f} km")
     area = geodesic_area_km2(revision.geometry)
     for name, other in neighbours.items():
         common = shapely.intersection(revision.geometry, other)
@@ -309,11 +326,7 @@ def _half_pixel(value: Any, where: str) -> float | None:
     return number
 
 
-def _refused(problem: str, where: object, expected: object, got: object) -> SourceError:
-    return SourceError(
-        problem,
-        where=where,
-        expected=expected,
-        got=got,
-        todo="correct the file and import it again; nothing was changed",
-    )
+def _refused(
+    problem: str, where: object, expected: object, got: object, todo: str = "correct the file and import it again"
+) -> SourceError:
+    return SourceError(problem, where=where, expected=expected, got=got, todo=f"{todo}; nothing was changed")

@@ -65,7 +65,7 @@ def test_what_is_given_wins_and_a_year_may_be_the_inventory(tmp_path: Path) -> N
     ("change", "told"),
     [
         ({"editor": None}, "an outline lacks editor"),
-        ({"reason": ""}, "an outline lacks reason"),
+        ({"reason": "  "}, "an outline lacks reason"),
         ({"image_date": "last summer"}, "an image date cannot be read"),
         ({"half_pixel_m": 4000.0}, "half a pixel cannot be read"),
     ],
@@ -90,8 +90,22 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         revisions.read(empty, Given())
 
 
-def judge(one: Revision, reference: Any = OUTLINE, neighbours: dict[str, Any] | None = None) -> None:
-    revisions.judge(one, ("here", "there"), ("rgi7", "2015"), reference, neighbours or {})
+def test_parts_of_a_glacier_are_one_feature(tmp_path: Path) -> None:
+    """Of two features by one editor the second would silently replace the first."""
+    with pytest.raises(SourceError, match="several outlines of one glacier by one editor") as refused:
+        revisions.read(write(tmp_path / "parts.gpkg", FACTS, FACTS), Given())
+    assert "multipolygon" in str(refused.value)
+    both = revisions.read(write(tmp_path / "editors.gpkg", FACTS, {**FACTS, "editor": "Grace"}), Given())
+    assert [one.editor for one in both] == ["Ada", "Grace"]
+
+
+def judge(
+    one: Revision,
+    reference: Any = OUTLINE,
+    neighbours: dict[str, Any] | None = None,
+    point: tuple[float, float] | None = None,
+) -> None:
+    revisions.judge(one, ("here", "there"), ("rgi7", "2015"), reference, neighbours or {}, point)
 
 
 def test_a_good_outline_is_accepted() -> None:
@@ -105,10 +119,10 @@ def test_a_good_outline_is_accepted() -> None:
     [
         (revision(glacier_id="atlantis"), "unknown glacier"),
         (revision(inventory="1492"), "unknown inventory"),
-        (revision(geometry=shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])), ""),
-        (revision(geometry=shapely.Point(11.8, 78.9)), ""),
-        (revision(geometry=None), ""),
-        (revision(geometry=shapely.Polygon()), ""),
+        (revision(geometry=shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])), "Self-intersection"),
+        (revision(geometry=shapely.Point(11.8, 78.9)), "not polygonal"),
+        (revision(geometry=None), "not polygonal"),
+        (revision(geometry=shapely.Polygon()), "empty"),
         (revision(geometry=shapely.affinity.translate(OUTLINE, yoff=-3)), "far from its glacier"),
     ],
 )
@@ -116,6 +130,16 @@ def test_what_cannot_be_an_outline_of_this_glacier_is_refused(one: Revision, tol
     with pytest.raises(ArcticAssetsError, match=told) as refused:
         judge(one)
     assert "x.gpkg" in str(refused.value)
+
+
+def test_how_far_is_far() -> None:
+    """0.0003 degrees are 33 m: a margin may have moved so far from the reference, but not to the next valley."""
+    judge(revision(geometry=shapely.affinity.translate(OUTLINE, yoff=0.0303)))
+    with pytest.raises(SourceError, match="far from its glacier"):
+        judge(revision(geometry=shapely.affinity.translate(OUTLINE, yoff=0.045)))
+    judge(revision(), reference=None, point=(11.85, 79.05))
+    with pytest.raises(SourceError, match="at most 20 km away"):
+        judge(revision(), reference=None, point=(11.85, 79.2))
 
 
 def test_an_outline_on_a_neighbour_is_refused_unless_the_reference_lay_there_already() -> None:
