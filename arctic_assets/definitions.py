@@ -13,7 +13,7 @@ import dagster as dg
 
 from arctic_assets import glaciers, settings
 from arctic_assets.assets.derived import area, change, mass_balance, outline, temperature, thickness, velocity
-from arctic_assets.assets.exports import products
+from arctic_assets.assets.exports import atlas, products
 from arctic_assets.assets.raw import (
     amce,
     dem,
@@ -38,6 +38,7 @@ ASSET_MODULES = (
     *RAW_MODULES,
     *(outline, area, thickness, velocity, temperature, mass_balance, change),
     products,
+    atlas,
 )
 
 

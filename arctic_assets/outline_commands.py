@@ -14,6 +14,9 @@ from arctic_assets.errors import SourceError
 if TYPE_CHECKING:
     from arctic_assets.settings import Settings
 
+BESIDE_DEG = 0.02
+"""How far around an outline the neighbours are exported."""
+
 
 def commands(home: Callable[..., Callable[..., object]], read: Callable[[Path | None], Settings]) -> click.Group:
     """The group `outline`.
@@ -47,6 +50,7 @@ def commands(home: Callable[..., Callable[..., object]], read: Callable[[Path | 
     @click.option("--editor", help="Who drew it, when the file does not say it")
     @click.option("--reason", help="Why, when the file does not say it")
     @click.option("--image-date", type=click.DateTime(["%Y-%m-%d"]), help="Date of the image")
+    @click.option("--half-pixel-m", type=float, help="Half a pixel of the image in metres, when it is not Landsat's 15")
     @home
     def import_(
         file: Path,
@@ -56,65 +60,77 @@ def commands(home: Callable[..., Callable[..., object]], read: Callable[[Path | 
         editor: str | None,
         reason: str | None,
         image_date: dt.datetime | None,
+        half_pixel_m: float | None,
         home: Path | None,
     ) -> None:
         """Take the corrected outlines of FILE (gpkg, shp, geojson) as revisions; all of them or none."""
         from arctic_assets.sources.revisions import Given
 
-        given = Given(glacier, inventory, inventory_field, editor, reason, image_date.date() if image_date else None)
+        date = image_date.date() if image_date else None
+        given = Given(glacier, inventory, inventory_field, editor, reason, date, half_pixel_m)
         for line in import_file(read(home), file, given):
             click.echo(line)
-        click.echo("next: arctic-assets build --select 'derived/outline+'   (in the UI these assets now show as stale)")
 
     return outline
 
 
 def write_geopackage(current: Settings, glacier: str, inventory: str, path: Path) -> None:
-    """Write an outline, and beside it what the editor must not cross: the neighbours.
+    """Write an outline as the layer `outline`, and as the layer `neighbours` what it must not cross.
 
     Raises:
+        RegistryError: there is no such glacier.
         SourceError: the glacier has no outline in this inventory, nor a reference to start from.
     """
     import geopandas as gpd
     import pandas as pd
     import shapely
 
+    from arctic_assets import glaciers
+    from arctic_assets.assets.members import neighbours_of
+    from arctic_assets.storage.archive import Archive
     from arctic_assets.storage.warehouse import Warehouse
     from arctic_assets.tables import Outline
 
+    entry = glaciers.load(current.glaciers)[glacier]
     scope = pd.DataFrame({"glacier_id": [glacier]})
     rows = Warehouse(database=str(current.warehouse)).rows(Outline, scope).set_index("inventory")
     start = inventory if inventory in rows.index else "rgi7"
-    if start not in rows.index:
+    if start not in rows.index or inventory not in current.inventories:
         raise SourceError(
             "there is no outline to export",
             where=f"{glacier}, {inventory}",
-            expected="a row in derived.outline, or the reference rgi7 to start from",
-            got=f"inventories {', '.join(rows.index) or 'none'}",
+            expected=f"one of the inventories {', '.join(current.inventories)}, and a row in derived.outline",
+            got=f"outlines of {', '.join(rows.index) or 'no inventory'}",
             todo="check the names; run `arctic-assets build --select derived/outline`",
         )
     row = rows.loc[start]
-    frame = gpd.GeoDataFrame(
-        {
-            "glacier_id": [glacier],
-            "inventory": [inventory],
-            "editor": [""],
-            "reason": [""],
-            "image_date": [str(row["image_date"] or "")],
-            "scene_ids": [" ".join(row["scene_ids"])],
-            "drawn_from": [f"{start}, {row['method']}"],
-        },
-        geometry=[shapely.from_wkb(row["geometry"])],
-        crs=4326,
+    geometry = shapely.from_wkb(row["geometry"])
+    attributes = {
+        "glacier_id": [glacier],
+        "inventory": [inventory],
+        "editor": [""],
+        "reason": [""],
+        "image_date": [str(row["image_date"] or "")],
+        "scene_ids": [" ".join(row["scene_ids"])],
+        "half_pixel_m": [float(row["half_pixel_m"])],
+        "drawn_from": [f"{start}, {row['method']}"],
+    }
+    path.unlink(missing_ok=True)  # GDAL would keep the layers of an older file
+    gpd.GeoDataFrame(attributes, geometry=[geometry], crs=4326).to_file(path, layer="outline", driver="GPKG")
+    west, south, east, north = geometry.bounds
+    beside = neighbours_of(
+        Archive(current.archive), entry, (west - BESIDE_DEG, south - BESIDE_DEG, east + BESIDE_DEG, north + BESIDE_DEG)
     )
-    frame.to_file(path, layer="outline", driver="GPKG")
+    if beside:
+        frame = gpd.GeoDataFrame({"rgi_id": list(beside)}, geometry=list(beside.values()), crs=4326)
+        frame.to_file(path, layer="neighbours", driver="GPKG")
 
 
 def import_file(current: Settings, file: Path, given: object) -> list[str]:
     """Accept a file's revisions and record them in Dagster, so that what lies downstream shows as stale.
 
     Returns:
-        A line for each revision: area before and after.
+        A line for each revision, with the area before and after; and the command that builds what follows from them.
 
     Raises:
         SourceError: one of them is refused; nothing was changed.
@@ -152,4 +168,9 @@ def import_file(current: Settings, file: Path, given: object) -> list[str]:
                 tags=tags,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
-    return [effect.text for effect in effects]
+    changed = dict.fromkeys(f"--glacier {effect.held.content['glacier_id']}" for effect in effects)
+    return [
+        *(effect.text for effect in effects),
+        "outline and area now show as stale in the UI, what is made from them when they are new; next:",
+        f"  arctic-assets build --select 'derived/outline*' {' '.join(changed)}",
+    ]

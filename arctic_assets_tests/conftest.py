@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from arctic_assets import glaciers, sample
 from arctic_assets.automation.build import Extent
-from arctic_assets_tests.testkit.platform import SHARED, Platform, platform, small_registry
+from arctic_assets_tests.testkit.platform import SHARED, Platform, copy_of, platform, small_registry
 
 SMALL = ("geitlandsjokull", "austre_broeggerbreen", "engabreen")
 
@@ -59,3 +60,9 @@ def small_home(small_mirror: Platform, tmp_path_factory: pytest.TempPathFactory)
     found = platform(folder / "home", folder / "mirror", small_mirror.current.glaciers)
     assert found.build("group:raw or group:derived", Extent(start="2019-01", end="2020-12")).is_good
     return found
+
+
+@pytest.fixture
+def built(small_home: Platform, tmp_path: Path) -> Platform:
+    """A home in which all went well, and its mirror."""
+    return copy_of(small_home, tmp_path)

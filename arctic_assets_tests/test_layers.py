@@ -34,7 +34,16 @@ MAY_IMPORT = {
 }
 """Rooms of ours that a room may import; rooms not named here may import all."""
 STANDARD_LIBRARY_ONLY = {"errors", "provenance", "settings", "glaciers", "mirror_server"}
-MAY_IMPORT_DAGSTER = {"assets", "checks", "automation", "definitions", "cli", "partitions", "storage"}
+MAY_IMPORT_DAGSTER = {
+    "assets",
+    "checks",
+    "automation",
+    "definitions",
+    "cli",
+    "outline_commands",
+    "partitions",
+    "storage",
+}
 HEAVY = {
     "exactextract",
     "geopandas",

@@ -15,6 +15,7 @@ from arctic_assets.storage.archive import Archive
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    from shapely.geometry.base import BaseGeometry
 
 
 def outline_files(archive: Archive) -> dict[str, SourceObject]:
@@ -77,3 +78,19 @@ def bounds_of(
         west, south, east, north = (float(v) for v in rows.total_bounds)
         bounds[glacier.glacier_id] = (west, south, east, north)
     return bounds, reasons
+
+
+def neighbours_of(
+    archive: Archive, glacier: Glacier, bounds: tuple[float, float, float, float]
+) -> dict[str, BaseGeometry]:
+    """Outlines of RGI7 within bounds (west, south, east, north) that are not the glacier's own, by RGI7 id.
+
+    None for a glacier whose own outlines are not known: one of them would be taken for a neighbour.
+    """
+    from arctic_assets.sources import rgi7
+
+    own = members_of(archive, [glacier])[glacier.glacier_id]
+    if isinstance(own, Unresolved):
+        return {}
+    beside = rgi7.read_neighbours(archive.file(outline_files(archive)[glacier.o1region]), bounds, own.rgi7_ids)
+    return dict(zip(beside["rgi_id"], beside.geometry, strict=True))

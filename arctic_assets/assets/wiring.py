@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,10 +240,15 @@ def raw_asset(
     kinds: set[str],
     freshness: dg.FreshnessPolicy | None = None,
     pool: str | None = None,
-) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+) -> Callable[
+    [Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]]],
+    dg.AssetsDefinition,
+]:
     """Declare an asset that archives a provider's files; its card comes from the product."""
 
-    def declare(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+    def declare(
+        function: Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]],
+    ) -> dg.AssetsDefinition:
         return dg.asset(
             key=["raw", name],
             deps=[dg.AssetDep(_provider_key(product)), *(_dep(d) for d in deps)],

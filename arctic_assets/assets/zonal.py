@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 
+_COLUMNS = ["key", "month", "value", "status", "n_cells", "max_weight", "source_id", "is_synthetic"]
+
+
 class Wanted(NamedTuple):
     """Months over one outline; `key` names it in the answer."""
 
@@ -50,11 +53,11 @@ class ZonalReader:
     """
 
     def __init__(self, archive: Archive, home: Path) -> None:
-        self._archive = archive
         self._cache = WeightCache(home / "cache")
-        held = archive.objects("era5")
-        self._held = {o.source_id: o for o in held}
-        self._index = Index(held)
+        held, replaced = archive.objects("era5"), archive.replaced("era5")
+        self._files = {o.source_id: (file, o) for file, o in replaced.items()}
+        self._files |= {o.source_id: (archive.file(o), o) for o in held}
+        self._index = Index(held, list(replaced.values()))
         self._opened: dict[str, _Opened] = {}
 
     @property
@@ -84,9 +87,25 @@ class ZonalReader:
             missing |= {(one.key, month): reason for month, reason in selection.missing.items()}
             for source_id, months in selection.chosen.items():
                 chosen.setdefault(source_id, []).append(Wanted(one.key, one.outline, months))
-        frames = [self._of_file(variable, source_id, own, over_land) for source_id, own in sorted(chosen.items())]
-        columns = ["key", "month", "value", "status", "n_cells", "max_weight", "source_id", "is_synthetic"]
-        return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)), missing
+        return self._read(variable, chosen, over_land), missing
+
+    def preliminary(self, variable: str, wanted: Sequence[Wanted]) -> pd.DataFrame:
+        """Means of preliminary fields (ERA5T) in months that are final by now, where the archive has ever held some.
+
+        Args:
+            variable: as in `means`.
+            wanted: as in `means`.
+
+        Returns:
+            Frame as that of `means`.
+        """
+        chosen: dict[str, list[Wanted]] = {}
+        for one in wanted:
+            west, south, east, north = (float(v) for v in one.outline.bounds)
+            held = self._index.preliminary(sorted(one.months), (west, south, east, north), variable)
+            for source_id, months in held.items():
+                chosen.setdefault(source_id, []).append(Wanted(one.key, one.outline, months))
+        return self._read(variable, chosen)
 
     def invariants(self, outline: "BaseGeometry") -> Invariants:
         """Orography and land fraction over an outline."""
@@ -99,6 +118,12 @@ class ZonalReader:
         orography = science.orography_m(science.zonal_mean(weights, opened.data["z"].values[None]))
         land = science.land_fraction(weights, opened.data["lsm"].values)
         return Invariants(float(orography[0, 0]), float(land[0]), [held.source_id])
+
+    def _read(self, variable: str, chosen: Mapping[str, Sequence[Wanted]], over_land: bool = False) -> pd.DataFrame:
+        """The frame of `means`, from the files that were chosen, by source id."""
+        frames = [self._of_file(variable, source_id, own, over_land) for source_id, own in sorted(chosen.items())]
+        frames = [frame for frame in frames if len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS)
 
     def _of_file(self, variable: str, source_id: str, wanted: Sequence[Wanted], over_land: bool) -> pd.DataFrame:
         opened = self._open(source_id)
@@ -147,8 +172,8 @@ class ZonalReader:
 
     def _open(self, source_id: str) -> _Opened:
         if source_id not in self._opened:
-            held = self._held[source_id]
-            data = open_object(self._archive.file(held))
+            file, held = self._files[source_id]
+            data = open_object(file)
             grid = science.Grid(data["latitude"].values, data["longitude"].values)
             months = {str(m): i for i, m in enumerate(data["month"].values)} if "month" in data.coords else {}
             self._opened[source_id] = _Opened(data, grid, months, held.is_synthetic)

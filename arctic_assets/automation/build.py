@@ -118,15 +118,32 @@ def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions,
     left = list(keys)
     groups = []
     while left:
-        grain = graph.get(left[0]).partitions_def
-        chain: list[dg.AssetKey] = []
-        for key in left:
-            waiting = graph.get(key).parent_keys & (set(left) - set(chain))
-            if graph.get(key).partitions_def == grain and not waiting:
-                chain.append(key)
+        grain, chain = _next(graph, left)
         left = [key for key in left if key not in chain]
         groups.append([Run(tuple(chain), tags, n) for tags, n in _ranges(grain, partitions, extent.glaciers, times)])
     return [group for group in groups if group]
+
+
+def _next(graph: AssetGraph, left: Sequence[dg.AssetKey]) -> tuple[dg.PartitionsDefinition | None, list[dg.AssetKey]]:
+    """The grain that runs next and its assets whose parents have run.
+
+    A grain of which nothing is left afterwards comes first: what is ready of the others waits for its later assets, so
+    that they share a run.
+    """
+    chains = []
+    for key in left:
+        grain = graph.get(key).partitions_def
+        if any(grain == other for other, _, _ in chains):
+            continue
+        own = [k for k in left if graph.get(k).partitions_def == grain]
+        chain: list[dg.AssetKey] = []
+        for k in own:
+            if not graph.get(k).parent_keys & (set(left) - set(chain)):
+                chain.append(k)
+        chains.append((grain, chain, len(chain) == len(own)))
+    ready = [found for found in chains if found[1]]
+    grain, chain, _ = next((found for found in ready if found[2]), ready[0])
+    return grain, chain
 
 
 def execute(

@@ -12,7 +12,7 @@ def build(partitions: Partitions) -> dg.Definitions:
     """Jobs, and the sensors and the schedule that launch them."""
     exports = dg.define_asset_job(
         "rebuild_exports",
-        selection=dg.AssetSelection.groups("exports"),
+        selection=dg.AssetSelection.groups("exports") - dg.AssetSelection.assets("exports/atlas"),  # has partitions
         description="Workbook, Parquet tables, the DuckDB copy for readers, and the coverage map.",
     )
     temperature = dg.define_asset_job(

@@ -27,6 +27,9 @@ from arctic_assets.tables import (
 
 Tables = Callable[[type[Table]], pd.DataFrame]
 
+PRELIMINARY_TOLERANCE_K = 0.1
+"""Final and preliminary ERA5 rarely differ at all; a month that moves by more has had something corrected."""
+
 AREA_TOLERANCE = 0.005
 """RGI does not say how its area_km2 was computed; 0.5 % separates rounding from a wrong outline."""
 
@@ -144,6 +147,15 @@ def lapse_adjustment_is_small(tables: Tables) -> Judged:
     return _off(frame, rule, "t2m_adjusted_c", frame["adjustment_k"].abs() > 8, shown)
 
 
+def final_is_near_preliminary(tables: Tables) -> Judged:
+    """Final months against the preliminary values they replaced."""
+    frame = tables(TemperatureMonthly).query("status == 'final'").dropna(subset="t2m_preliminary_c")
+    frame = frame.assign(move_k=frame["t2m_c"] - frame["t2m_preliminary_c"])
+    shown = ["glacier_id", "month", "t2m_preliminary_c", "t2m_c", "move_k"]
+    rule = f"t2m_c is within {PRELIMINARY_TOLERANCE_K:g} K of t2m_preliminary_c"
+    return _off(frame, rule, "t2m_c", frame["move_k"].abs() > PRELIMINARY_TOLERANCE_K, shown)
+
+
 def seasons_add_up(tables: Tables) -> Judged:
     """Winter and summer balance sum to the annual balance, where all three are given."""
     frame = tables(MassBalance)
@@ -214,6 +226,13 @@ RULES: tuple[Rule, ...] = (
         "The lapse-rate adjustment is at most 8 K.",
         "ERA5's cell lies far above or below this glacier: use t2m_adjusted_c with care",
         lapse_adjustment_is_small,
+    ),
+    Rule(
+        TemperatureMonthly,
+        "final_is_near_preliminary",
+        f"Months that turned final lie within {PRELIMINARY_TOLERANCE_K:g} K of their preliminary value (ERA5T).",
+        "the final value stands; say so to those who took the preliminary one, and see the known issues of ERA5",
+        final_is_near_preliminary,
     ),
     Rule(
         TemperatureAnnual,

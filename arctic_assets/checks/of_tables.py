@@ -10,7 +10,7 @@ from arctic_assets.checks.across import RULES, Judged, Rule
 from arctic_assets.checks.evidence import result
 from arctic_assets.glaciers import Registry
 from arctic_assets.storage.warehouse import Warehouse
-from arctic_assets.tables import TABLES, Failure, Table, soft_violations, violations
+from arctic_assets.tables import TABLES, Failure, Table, soft_violations, violations, without_uncertainty
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -40,6 +40,11 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
             ERROR,
             "materialise the raw asset, then these partitions",
         ),
+        "every_number_has_its_uncertainty": (
+            "Each number has an uncertainty with its kind, or says why it has none; each row has an origin.",
+            ERROR,
+            "give the asset's rows the uncertainty that the model names, or correct the model in arctic_assets/tables",
+        ),
         "no_glacier_is_missing": (
             "Every glacier of the registry has rows.",
             WARN,
@@ -57,6 +62,7 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
             "fits_model": lambda: _judged(read(model), violations(model, read(model))),
             "within_expected_ranges": lambda: _judged(read(model), soft_violations(model, read(model))),
             "every_row_has_its_source": lambda: sources_are_known(model, read(model), warehouse.sources()),
+            "every_number_has_its_uncertainty": lambda: _judged(read(model), without_uncertainty(model, read(model))),
             "no_glacier_is_missing": lambda: no_glacier_is_missing(
                 read(model), registry, warehouse.gaps(asset.to_user_string())
             ),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STATES = ("present", "preliminary", "partial", "modelled", "missing")
 """Best first: of several rows in one year the best counts."""
 
+SOME_SEASONS = "the calendar year lacks months: only means of seasons or of the balance year are there"
 NO_RECORD = "not made yet: no run has recorded rows or a reason"
 _REFERENCE_YEAR = 2000
 """Year that the reference inventory aims at (its files are named RGI2000): for outlines without an image date."""
@@ -61,7 +62,7 @@ def coverage_table(
 
     - present: there, final and observed;
     - preliminary: there, but some of it will be replaced (ERA5T);
-    - partial: months are missing in this year;
+    - partial: months are missing in this year; of yearly means there are those of seasons, not of the calendar year;
     - modelled: only from a reconstruction or a model;
     - missing: not there.
 
@@ -91,7 +92,11 @@ def coverage_table(
             expected = [_Cell(glacier_id, year) for glacier_id in registry.ids for year in wanted]
         for cell in expected:
             state, is_synthetic = states.get(cell, ("missing", False))
-            reason = reasons.reason(cell) if state in ("missing", "partial") else ""
+            reason = ""
+            if state == "partial" and model.grain() == "year":
+                reason = SOME_SEASONS
+            elif state in ("missing", "partial"):
+                reason = reasons.reason(cell)
             rows.append((cell.glacier_id, model.table(), cell.year, state, reason, is_synthetic))
     frame = pd.DataFrame(rows, columns=["glacier_id", "variable", "year", "state", "reason", "is_synthetic"])
     return frame.astype({"year": "Int64", "is_synthetic": "bool"})
@@ -120,13 +125,13 @@ def _states(
 ) -> dict[_Cell, tuple[str, bool]]:
     """State of each cell that has rows, and whether any of its rows is SYNTHETIC."""
     allowed = {column.name: column.isin for column in model.columns()}
-    if "calendar" in allowed.get("kind", ()):
-        frame = frame[frame["kind"] == "calendar"]
     rank = pd.Series(STATES.index("present"), index=frame.index)
     if "observed" in allowed.get("origin", ()):
         rank[frame["origin"] != "observed"] = STATES.index("modelled")
     if "preliminary" in allowed.get("status", ()):
         rank[frame["status"] == "preliminary"] = STATES.index("preliminary")
+    if "calendar" in allowed.get("kind", ()):
+        rank[frame["kind"] != "calendar"] = STATES.index("partial")
     years: Sequence[int | None]
     match model.grain():
         case "year":

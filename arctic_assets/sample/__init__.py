@@ -6,6 +6,7 @@ was put into them. `shapes` draws the outlines. Nothing here is read by the plat
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "3"
+GENERATOR = "6"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"
@@ -78,10 +79,16 @@ class GlacierTruth:
         annual_balance_m_we: by balance year; empty where FoG has nothing.
         annual_balance_sigma_m_we: reported uncertainty, or None.
         t2m: by month, for a few months.
+        expected_balance_m_we: by balance year, observed or not, what the summers alone make of the balance; empty where
+            FoG has nothing.
+        unexplained_m_we: standard deviation of what else is in the observed balances; None with it.
+        surveys: fields of `fog_change.Change`.
         reconstruction_m_we: annual mass change by balance year, RGI6 outlines weighted by area and share.
         speed: by year, fields of `itslive.VelocityTruth`; year 0 is the climatology.
         inventories: by nominal year, fields of `landsat.Inventory`.
         millan: fields of `millan.ThicknessTruth`.
+        trends: change in ten years that was put into t2m_c (annual mean), speed_m_yr (whole lines), observed and
+            reconstruction (balances, m w.e.); absent where there is no such series.
     """
 
     area_km2: float
@@ -100,10 +107,14 @@ class GlacierTruth:
     annual_balance_m_we: Mapping[int, float]
     annual_balance_sigma_m_we: Mapping[int, float | None]
     t2m: Mapping[str, Temperature]
+    expected_balance_m_we: Mapping[int, float]
+    unexplained_m_we: float | None
+    surveys: tuple[Mapping[str, Any], ...]
     reconstruction_m_we: Mapping[int, float]
     speed: Mapping[int, Mapping[str, Any]]
     inventories: Mapping[str, Mapping[str, Any]]
     millan: Mapping[str, float]
+    trends: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -113,11 +124,13 @@ class Truth:
     Attributes:
         through: last month of ERA5.
         preliminary_months: months that are ERA5T.
+        preliminary_moves_k: months that are held as ERA5T and as final values, and final minus preliminary, K.
         glaciers: by registry id.
     """
 
     through: str
     preliminary_months: tuple[str, ...]
+    preliminary_moves_k: Mapping[str, float]
     glaciers: Mapping[str, GlacierTruth]
 
     @classmethod
@@ -127,6 +140,7 @@ class Truth:
         return cls(
             through=found["through"],
             preliminary_months=tuple(found["preliminary_months"]),
+            preliminary_moves_k=found["preliminary_moves_k"],
             glaciers={glacier_id: _glacier_truth(values) for glacier_id, values in found["glaciers"].items()},
         )
 
@@ -220,6 +234,11 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
         volume = sum(weight * ice[rgi6_id].volume_km3 for rgi6_id, weight in weights.items())
         ice_area = sum(weight * ice[rgi6_id].area_km2 for rgi6_id, weight in weights.items())
         balance = balances.get(glacier.glacier_id, {})
+        expected = fog.expected(glacier, climate, through)
+        speed = speeds.get(glacier.glacier_id, {})
+        trends = {"t2m_c": era5.warming_k_per_decade(range(12)), "reconstruction": amce.trend_m_we_per_decade()}
+        trends |= {"observed": expected.trend_m_we_per_decade} if expected else {}
+        trends |= {"speed_m_yr": itslive.trend_m_yr_per_decade(glacier.glacier_id, speed)} if speed else {}
         t2m = era5.temperature_truth(members, temperatures[glacier.o1region], months)
         truths[glacier.glacier_id] = GlacierTruth(
             area_km2=area,
@@ -238,15 +257,21 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
             annual_balance_m_we={year: value for year, (value, _) in balance.items()},
             annual_balance_sigma_m_we={year: sigma for year, (_, sigma) in balance.items()},
             t2m={month: Temperature(value, error) for month, (value, error) in t2m.items()},
+            expected_balance_m_we=expected.balance_m_we if expected else {},
+            unexplained_m_we=expected.unexplained_m_we if expected else None,
+            surveys=tuple(_texts(asdict(survey)) for survey in fog.surveys(glacier)),
             reconstruction_m_we=_area_weighted(weights, land.former, rebuilt),
-            speed={year: asdict(found) for year, found in speeds.get(glacier.glacier_id, {}).items()},
-            inventories={
-                key: {**asdict(found), "image_date": found.image_date.isoformat()}
-                for key, found in scenes.get(glacier.glacier_id, {}).items()
-            },
+            speed={year: asdict(found) for year, found in speed.items()},
+            inventories={key: _texts(asdict(found)) for key, found in scenes.get(glacier.glacier_id, {}).items()},
             millan=asdict(millan.truth(weights, second)),
+            trends=trends,
         )
-    return Truth(through, tuple(era5.preliminary_months(through)), truths)
+    return Truth(through, tuple(era5.preliminary_months(through)), era5.preliminary_moves_k(through), truths)
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dates as JSON has them."""
+    return {key: value.isoformat() if isinstance(value, dt.date) else value for key, value in values.items()}
 
 
 def _area_weighted(
@@ -304,8 +329,15 @@ def _edges(ring: Any) -> Any:
 def _glacier_truth(values: Mapping[str, Any]) -> GlacierTruth:
     """From JSON, where years are texts and tuples are lists."""
     found = {field.name: values[field.name] for field in fields(GlacierTruth)}
-    found["rgi7_ids"] = tuple(found["rgi7_ids"])
+    found |= {name: tuple(found[name]) for name in ("rgi7_ids", "surveys")}
     found["t2m"] = {month: Temperature(**value) for month, value in found["t2m"].items()}
-    for name in ("annual_balance_m_we", "annual_balance_sigma_m_we", "reconstruction_m_we", "speed"):
+    by_year = (
+        "annual_balance_m_we",
+        "annual_balance_sigma_m_we",
+        "expected_balance_m_we",
+        "reconstruction_m_we",
+        "speed",
+    )
+    for name in by_year:
         found[name] = {int(year): value for year, value in found[name].items()}
     return GlacierTruth(**found)

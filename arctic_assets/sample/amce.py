@@ -17,8 +17,8 @@ import shapely
 
 from arctic_assets.provenance import SYNTHETIC
 from arctic_assets.sample.common import NOTICE, generator, write_zip
-from arctic_assets.sample.era5 import Climate
-from arctic_assets.sample.fog import last_balance_year
+from arctic_assets.sample.era5 import Climate, warming_k_per_decade
+from arctic_assets.sample.fog import SUMMER, last_balance_year
 from arctic_assets.sample.rgi7 import Former
 
 RELEASE = "2026-02-10"
@@ -52,6 +52,11 @@ _BASE_YEARS = 20
 _PARTS = {"dh": 0.8, "rho": 0.36, "anom": 0.48}  # squares sum to 1
 
 Balances = dict[int, tuple[float, float]]
+
+
+def trend_m_we_per_decade() -> float:
+    """What the climate's warming makes of every balance."""
+    return -_SENSITIVITY * warming_k_per_decade(SUMMER)
 
 
 def write(folder: Path, former: Mapping[str, Former], climate: Climate, through: str) -> dict[str, Balances]:
@@ -99,7 +104,7 @@ def _balances(
     lat, lon = shapely.get_y(centres), shapely.get_x(centres)
     last = max(years[-1], FIRST_YEAR + _BASE_YEARS - 1)
     t2m = climate.temperature(lat, lon, f"{FIRST_YEAR}-01", f"{last}-12").reshape(-1, 12, len(ids))
-    summer = t2m[:, 5:8].mean(axis=1).T
+    summer = t2m[:, SUMMER].mean(axis=1).T
     anomaly = (summer - summer[:, :_BASE_YEARS].mean(axis=1, keepdims=True))[:, : len(years)]
     shared = _REGIONAL * generator("amce", region).normal(size=len(years))
     own = _OWN * np.stack([generator("amce", rgi6_id).normal(size=len(years)) for rgi6_id in ids])

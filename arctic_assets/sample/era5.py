@@ -3,7 +3,8 @@
 Here: a smooth climate of the sample's glaciers, its files, and the temperature over an outline as found by points.
 
 Per region: one file for all months to the December of the last complete year, one for the months of the year after
-it, and one with geopotential and land-sea mask in the older packed layout, in which such files are still about.
+it, and one with geopotential and land-sea mask in the older packed layout, in which such files are still about. And
+one that was fetched three months before, when months that are final now were preliminary.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from arctic_assets.glaciers import Glacier
 from arctic_assets.sample.common import NOTICE, generator
 from arctic_assets.sample.rgi7 import Member, snowline_m
 from arctic_assets.sample.shapes import Floats
+from arctic_assets.sources.era5 import Box, path_of
 from arctic_assets.sources.rgi7 import REGIONS
 
 FIRST_YEAR = 1979
 """First year of the files; January 1979 makes 1980 the first complete balance year."""
 PRELIMINARY_MONTHS = 3
 """So many months at the end are ERA5T (expver 0005)."""
+PRELIMINARY_MOVES_K = (20 / 512, -12 / 512, 33 / 512)
+"""Final minus preliminary in the months before those, which are held as both: as small as such moves mostly are."""
 TRUTH_POINTS = 20_000
 """Points over which the temperature of a glacier is averaged to know what must come out."""
 
@@ -38,6 +42,7 @@ _MARGIN = 0.5
 _GRAVITY = 9.80665
 _LAPSE_K_PER_M = -0.0065
 _WARMING_K_PER_YEAR = 0.04
+_WARMEST = 6.3  # month, 0 is January
 #: GRIB packs temperatures in steps of about this size; it keeps the files small.
 _STEP_K = 1 / 512
 
@@ -125,9 +130,9 @@ class Climate:
         warm = np.minimum(1.0, atlantic + pacific)
         mean = 33.5 - 0.62 * lat + 12.5 * warm + _LAPSE_K_PER_M * self.orography(lat, lon)
         swing = 17.5 - 9.0 * warm + np.clip((lat - 70) / 10, 0, 1)
-        season = np.cos(2 * np.pi * (month - 6.3) / 12)
+        season = np.cos(2 * np.pi * (month - _WARMEST) / 12)
         winter = 0.5 - 0.5 * season
-        trend = _WARMING_K_PER_YEAR * (number / 12 - 1980) * (0.7 + 0.6 * winter)
+        trend = _warming_k_per_year(winter) * (number / 12 - 1980)
         patterns = np.cos(
             self.phases[:, None] + self.waves[:, :1] * lat[None] + 0.4 * self.waves[:, 1:] * wrapped(lon[None])
         )
@@ -135,6 +140,17 @@ class Climate:
             "tj,jn->tn", self.noise[start - 12 * _EPOCH_YEAR : stop - 12 * _EPOCH_YEAR], patterns
         )
         return 273.15 + mean[None] + swing[None] * season[:, None] + trend[:, None] + weather
+
+
+def _warming_k_per_year(winter: Floats) -> Floats:
+    """Winters (1) warm faster than summers (0)."""
+    return _WARMING_K_PER_YEAR * (0.7 + 0.6 * winter)
+
+
+def warming_k_per_decade(months: Sequence[int]) -> float:
+    """How much warmer the mean of some months of the year (0 is January) becomes in ten years."""
+    season = np.cos(2 * np.pi * (np.asarray(months) - _WARMEST) / 12)
+    return 10 * float(_warming_k_per_year(0.5 - 0.5 * season).mean())
 
 
 def check_month(through: str) -> None:
@@ -169,6 +185,12 @@ def preliminary_months(through: str) -> list[str]:
     return [month_name(number) for number in range(last - PRELIMINARY_MONTHS + 1, last + 1)]
 
 
+def preliminary_moves_k(through: str) -> dict[str, float]:
+    """The months that are held both as ERA5T and as final values, and final minus preliminary, K."""
+    first = month_number(through) - PRELIMINARY_MONTHS - len(PRELIMINARY_MOVES_K) + 1
+    return {month_name(first + i): move for i, move in enumerate(PRELIMINARY_MOVES_K)}
+
+
 def write(folder: Path, members: Sequence[Member], climate: Climate, through: str) -> dict[str, Field]:
     """Write the files of every region in which a glacier of the registry has an outline.
 
@@ -188,6 +210,7 @@ def write(folder: Path, members: Sequence[Member], climate: Climate, through: st
         lat, lon = _grid(outlines)
         fields[region] = field = _field(climate, lat, lon, through)
         write_years(folder, REGIONS[region], field, "t2m", grib_attributes(field), field.t2m, through)
+        _write_former(folder, region, field, through)
         _write_invariants(folder / f"era5_invariant_{REGIONS[region]}.nc", climate, lat, lon)
     return fields
 
@@ -279,6 +302,20 @@ def write_years(
     if last > complete:
         path = folder / f"era5_monthly_{name}_{year + 1}_{region}.nc"
         _write_months(path, field, name, attributes, rest, complete + 1, through)
+
+
+def _write_former(folder: Path, region: str, field: Field, through: str) -> None:
+    """The file of a request of three months before, under the name that such a request gives it."""
+    moves = preliminary_moves_k(through)
+    months = list(moves)
+    first = month_number(months[0])
+    start = first - 12 * FIRST_YEAR
+    values = field.t2m[start : start + len(months)] - np.array(list(moves.values()), dtype=np.float32)[:, None, None]
+    lat, lon = field.latitude, field.longitude
+    box = Box(float(lat[0]), float(lon[0]), float(lat[-1]), float(lon[-1]))
+    path = folder / path_of(region, box, ["2m_temperature"], months)
+    path.parent.mkdir(exist_ok=True)
+    _write_months(path, field, "t2m", grib_attributes(field), values, first, months[-1])
 
 
 def _write_months(

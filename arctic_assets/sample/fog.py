@@ -20,7 +20,7 @@ from arctic_assets.glaciers import Glacier
 from arctic_assets.provenance import SYNTHETIC
 from arctic_assets.sample import fog_change
 from arctic_assets.sample.common import NOTICE, generator, write_zip
-from arctic_assets.sample.era5 import Climate, month_number
+from arctic_assets.sample.era5 import FIRST_YEAR, Climate, month_number, warming_k_per_decade
 from arctic_assets.sources.rgi7 import REGIONS
 
 RELEASE = "2026-02-10"
@@ -29,6 +29,8 @@ LAST_YEAR = 2025
 
 #: Share of the balance's variance that the summer temperature explains.
 _EXPLAINED = 0.55
+SUMMER = (5, 6, 7)
+"""Months of the year, January is 0, whose temperature the balances depend on."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,21 @@ SERIES = {
     85: Series(_years((2010, 2015)), -0.73, 0.45, 1.30, sigma=0.20),
 }
 _DEFAULT = Series(_years((1985, LAST_YEAR)), -0.60, 0.60, 1.20, sigma=0.10)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the summers alone make of a glacier's balance.
+
+    Attributes:
+        balance_m_we: by balance year, also those without an observation.
+        unexplained_m_we: standard deviation of what was added to it by chance.
+        trend_m_we_per_decade: of the balance, because of the climate's warming.
+    """
+
+    balance_m_we: dict[int, float]
+    unexplained_m_we: float
+    trend_m_we_per_decade: float
 
 
 @dataclass(frozen=True)
@@ -199,9 +216,7 @@ def write(folder: Path, glaciers: Sequence[Glacier], climate: Climate, through: 
     entries: dict[int, tuple[_Row, Series | None]] = {row.id: (row, series) for row, series in _OTHERS}
     for glacier in glaciers:
         if glacier.wgms_id is not None:
-            measured = glacier.mass_balance_source == "wgms"
-            series = SERIES.get(glacier.wgms_id, replace(_DEFAULT, area_km2=glacier.area_km2)) if measured else None
-            series = series and replace(series, area_km2=series.area_km2 or glacier.area_km2 or 1.0)
+            series = _series(glacier)
             entries[glacier.wgms_id] = (_row(glacier), series)
             if series:
                 rows = _balances(_row(glacier), series, climate, last)
@@ -221,6 +236,42 @@ def write(folder: Path, glaciers: Sequence[Glacier], climate: Climate, through: 
     members = {f"data/{name}.csv": _csv(_TABLES[name], rows) for name, rows in tables.items()}
     write_zip(folder / f"DOI-WGMS-FoG-{RELEASE}.zip", {"datapackage.json": _datapackage(), **members})
     return known
+
+
+def surveys(glacier: Glacier) -> list[fog_change.Change]:
+    """The elevation changes that the database has of a glacier itself; none where its series is an ice cap's."""
+    if glacier.wgms_id is None or glacier.wgms_scope == "parent_ice_cap":
+        return []
+    series = _series(glacier)
+    return fog_change.changes(glacier.wgms_id, (series.area_km2 if series else glacier.area_km2) or 1.0)
+
+
+def expected(glacier: Glacier, climate: Climate, through: str) -> Expected | None:
+    """What the summers alone make of a glacier's balances, up to `through`; None without a series."""
+    series = _series(glacier)
+    if series is None:
+        return None
+    row = _row(glacier)
+    chance = generator("balance", row.id).normal(size=len(series.years))
+    seen = _summers(climate, row, series.years)
+    explained, rest = np.sqrt(_EXPLAINED), np.sqrt(1 - _EXPLAINED)
+    scale = series.sd / float((rest * _standard(chance) - explained * _standard(seen)).std(ddof=1))
+    per_kelvin = -scale * explained / float(seen.std(ddof=1))
+    years = range(FIRST_YEAR, last_balance_year(through) + 1)
+    anomaly = _summers(climate, row, years) - seen.mean()
+    return Expected(
+        {year: series.mean + per_kelvin * float(kelvin) for year, kelvin in zip(years, anomaly, strict=True)},
+        scale * float(rest),
+        per_kelvin * warming_k_per_decade(SUMMER),
+    )
+
+
+def _series(glacier: Glacier) -> Series | None:
+    """The series that a glacier has in the database; its reference area is the registry's where it states none."""
+    if glacier.wgms_id is None or glacier.mass_balance_source != "wgms":
+        return None
+    series = SERIES.get(glacier.wgms_id, replace(_DEFAULT, area_km2=glacier.area_km2))
+    return replace(series, area_km2=series.area_km2 or glacier.area_km2 or 1.0)
 
 
 def _row(glacier: Glacier) -> _Row:

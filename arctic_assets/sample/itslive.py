@@ -9,7 +9,7 @@ measured, as in the product.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ NEARLY_EMPTY = {("RGI03A", 1987)}
 ONLY_V21 = {("RGI06A", 1990)}
 SPOILT_YEAR = 2003
 """In this year the first tenth of each line has no error (32767) and the last tenth no count, but a speed."""
+FASTER_PER_YEAR = 0.003
+"""Of the speed of an average year, which is that of 2005 without its cycle."""
 _SPOILT = 0.1
 _HALF_WIDTH_M = 100.0
 _TILE = 256
@@ -51,18 +53,23 @@ class VelocityTruth:
     """What was put in for one glacier and year.
 
     Attributes:
-        speed_m_yr: mean along all lines of the glacier that hold data, weighted by their lengths.
+        speed_m_yr: mean along the parts of the glacier's lines that hold data, weighted by the lengths of the lines.
+            A group of glaciers counts with its marine outlets, where it has any.
+        whole_line_m_yr: the same along whole lines: what a series must show that does not depend on the parts.
         sigma_m_yr: error of every cell.
         coverage_fraction: part of the lines' length that has speed, error and count.
         count: image pairs of every cell.
         version: v2 or v2.1.
+        n_outlets: lines that hold data.
     """
 
     speed_m_yr: float
+    whole_line_m_yr: float
     sigma_m_yr: float
     coverage_fraction: float
     count: int
     version: str
+    n_outlets: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class _Stream:
         length_m: geodesic.
         top_m_yr: largest speed of an average year.
         is_measured: it holds data.
+        is_marine: it ends in the sea.
     """
 
     glacier_id: str
@@ -91,6 +99,7 @@ class _Stream:
     length_m: float
     top_m_yr: float
     is_measured: bool
+    is_marine: bool
 
     def mean(self, part: tuple[float, float]) -> float:
         """Mean speed between two s, m yr-1: the integral of v(s)."""
@@ -180,8 +189,14 @@ def write(folder: Path, land: Landscape, glaciers: Sequence[Glacier]) -> dict[st
             region = _Region(code, streams)
             if region.streams:
                 _write_region(folder, region)
-                truth |= _truth(code, region.streams)
+                truth |= _truth(code, streams)
     return truth
+
+
+def trend_m_yr_per_decade(glacier_id: str, truth: Mapping[int, VelocityTruth]) -> float:
+    """How much faster the whole line becomes in ten years, the cycle left out; `truth` is that of the glacier."""
+    average = truth[CLIMATOLOGY].whole_line_m_yr / _factor(glacier_id, CLIMATOLOGY)
+    return 10 * FASTER_PER_YEAR * average
 
 
 def _streams(glacier_id: str, members: Sequence[Member]) -> list[_Stream]:
@@ -197,6 +212,7 @@ def _streams(glacier_id: str, members: Sequence[Member]) -> list[_Stream]:
             float(geod.geometry_length(member.piece.lines[-1])),
             float(min(12 * member.area_km2**0.5 * (1.5 if member.marine else 1.0), 900.0)),
             member.area_km2 >= SMALLEST_KM2,
+            member.marine,
         )
         for member in members
     ]
@@ -221,28 +237,36 @@ def _state(code: str, year: int) -> _State:
 
 @cache
 def _factor(glacier_id: str, year: int) -> float:
-    """Speed of a year over that of an average year: a cycle of eleven years, and 3 % faster each decade."""
+    """Speed of a year over that of an average year: a cycle of eleven years, and `FASTER_PER_YEAR`."""
     if year == CLIMATOLOGY:
         return float(np.mean([_factor(glacier_id, one) for one in range(2014, LAST_V2_YEAR + 1)]))
     phase = float(generator("velocity", glacier_id).uniform(0, 2 * np.pi))
-    return float(1 + 0.15 * np.sin(2 * np.pi * (year - FIRST_YEAR) / 11 + phase) + 0.003 * (year - 2005))
+    return float(1 + 0.15 * np.sin(2 * np.pi * (year - FIRST_YEAR) / 11 + phase) + FASTER_PER_YEAR * (year - 2005))
 
 
 def _truth(code: str, streams: Sequence[_Stream]) -> dict[str, dict[int, VelocityTruth]]:
     truth: dict[str, dict[int, VelocityTruth]] = {}
-    for year in (CLIMATOLOGY, *range(FIRST_YEAR, LAST_YEAR + 1)):
-        version = _version(code, year)
-        if version is None:
+    for glacier_id in {stream.glacier_id: None for stream in streams if stream.is_measured}:
+        lines = [stream for stream in streams if stream.glacier_id == glacier_id]
+        if len(lines) > 1:
+            lines = [stream for stream in lines if stream.is_marine] or lines
+        own = [stream for stream in lines if stream.is_measured]
+        if not own:
             continue
-        state = _state(code, year)
-        first, last = state.part
-        part = (first + _SPOILT, last - _SPOILT) if state.spoilt else state.part
-        sigma, count = _QUALITY[state.quality]
-        for glacier_id in {stream.glacier_id: None for stream in streams}:
-            own = [stream for stream in streams if stream.glacier_id == glacier_id]
-            mean = sum(s.mean(part) * s.length_m for s in own) / sum(s.length_m for s in own)
+        length_m = sum(stream.length_m for stream in own)
+        share = length_m / sum(stream.length_m for stream in lines)
+        for year in (CLIMATOLOGY, *range(FIRST_YEAR, LAST_YEAR + 1)):
+            version = _version(code, year)
+            if version is None:
+                continue
+            state = _state(code, year)
+            first, last = state.part
+            part = (first + _SPOILT, last - _SPOILT) if state.spoilt else state.part
+            means = [sum(s.mean(along) * s.length_m for s in own) / length_m for along in (part, (0.0, 1.0))]
+            speed, whole_line = (mean * _factor(glacier_id, year) for mean in means)
+            sigma, count = _QUALITY[state.quality]
             truth.setdefault(glacier_id, {})[year] = VelocityTruth(
-                mean * _factor(glacier_id, year), sigma, part[1] - part[0], count, version
+                speed, whole_line, sigma, share * (part[1] - part[0]), count, version, len(own)
             )
     return truth
 
@@ -273,7 +297,7 @@ def _write_speed(path: Path, region: _Region, state: _State, tops: Floats, steps
         for tile in region.tiles:
             speed = tops[tile.stream] * (0.2 + 0.8 * np.sin(np.pi * tile.s))
             step = steps[tile.stream]
-            _put(raster, tile, np.rint(speed / step) * step, -FILL, state.part)
+            _put(raster, tile, np.rint(speed / step) * step, -FILL, state.part, state.part)
 
 
 def _write_constant(path: Path, region: _Region, state: _State, band: str) -> None:
@@ -288,7 +312,7 @@ def _write_constant(path: Path, region: _Region, state: _State, band: str) -> No
         part = (first, last - _SPOILT) if state.spoilt else state.part
     with _new(path, region, dtype, 0) as raster:
         for tile in region.tiles:
-            _put(raster, tile, np.full(tile.s.shape, value), missing, part)
+            _put(raster, tile, np.full(tile.s.shape, value), missing, part, state.part)
 
 
 def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
@@ -305,12 +329,19 @@ def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
     return raster
 
 
-def _put(raster: Any, tile: _Tile, values: NDArray[Any], missing: int, part: tuple[float, float]) -> None:
-    """Write a tile, when it holds any value: the others take no room in a sparse file."""
+def _put(
+    raster: Any,
+    tile: _Tile,
+    values: NDArray[Any],
+    missing: int,
+    part: tuple[float, float],
+    shown: tuple[float, float],
+) -> None:
+    """Write the values of a part of the lines, where the tile has speeds (`shown`): others take no room in the file."""
     from rasterio.windows import Window
 
-    here = (tile.s >= part[0]) & (tile.s <= part[1])
-    if here.any():
+    if ((tile.s >= shown[0]) & (tile.s <= shown[1])).any():
+        here = (tile.s >= part[0]) & (tile.s <= part[1])
         cells = np.full(tile.shape, missing, dtype=raster.dtypes[0])
         cells[tile.rows[here], tile.cols[here]] = values[here]
         raster.write(cells, 1, window=Window(tile.col, tile.row, tile.shape[1], tile.shape[0]))

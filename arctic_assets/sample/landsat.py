@@ -92,6 +92,7 @@ class Inventory:
         image_date: day of the best scene.
         retreat_m: distance by which the margin near the terminus lies inside the RGI outline.
         debris_km2: area under debris.
+        hidden_share: share of the RGI outline that lies under cloud or shadow or in a gap of the image, in all scenes.
         item_ids: its scenes.
     """
 
@@ -99,6 +100,7 @@ class Inventory:
     image_date: dt.date
     retreat_m: float
     debris_km2: float
+    hidden_share: float
     item_ids: tuple[str, ...]
 
 
@@ -250,6 +252,7 @@ def _inventory(
     base = _painted(ground, ice, rng)
     days = [date] if not is_twice else [date, date + dt.timedelta(days=4)]
     item_ids = []
+    hidden = np.ones(ground.shape, bool)
     for number, day in enumerate(days):
         classes = base.copy()
         if number:
@@ -258,9 +261,18 @@ def _inventory(
             _clouds(classes, ground, rng, is_twice)
         if inventory == "2005":
             _stripes(classes, int(rng.integers(0, 33)))
+        hidden &= np.isin(classes, (_NONE, _CLOUD, _SHADE))
         item_ids.append(_write_scene(folder, glacier, ground, inventory, day, number, classes))
     debris = 0.0 if ground.debris.is_empty else km2(ground.debris)
-    return Inventory(km2(ice), date, retreat, debris, tuple(item_ids))
+    return Inventory(km2(ice), date, retreat, debris, float(hidden[_inside(ground)].mean()), tuple(item_ids))
+
+
+def _inside(ground: _Ground) -> NDArray[np.bool_]:
+    """Cells of the RGI outline."""
+    from rasterio.features import rasterize
+
+    drawn = rasterize([(ground.own, 1)], ground.shape, transform=ground.transform, dtype="uint8")
+    return np.asarray(drawn.astype(bool))
 
 
 def _painted(ground: _Ground, ice: Any, rng: np.random.Generator) -> Classes:

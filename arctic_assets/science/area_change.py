@@ -25,23 +25,24 @@ if TYPE_CHECKING:
 DAYS_PER_YEAR = 365.2425
 SIGNIFICANT = 1.96
 """Standard deviations beyond which 5 % of normally distributed errors lie."""
-_NEEDED = ("glacier_id", "inventory", "area_km2", "area_bound_km2", "area_sigma_km2", "image_date")
+_SIGMAS = ("area_bound_km2", "area_sigma_km2", "area_sigma_independent_km2")
+_NEEDED = ("glacier_id", "inventory", "area_km2", *_SIGMAS, "image_date")
 
 
 def area_changes(areas: pd.DataFrame, correlation: float = 0.0) -> pd.DataFrame:
     """Changes between all inventories of each glacier, from the older image to the younger one.
 
     Args:
-        areas: rows with `glacier_id`, `inventory`, `area_km2`, `area_bound_km2`, `area_sigma_km2`, `image_date` (a
-            date, or missing: then the row takes no part), and optionally `free_share`: share of the boundary that is
-            free to move, 0 to 1 (`free_share`), 1 where it is not given.
+        areas: rows with `glacier_id`, `inventory`, `area_km2`, `area_bound_km2`, `area_sigma_km2`,
+            `area_sigma_independent_km2`, `image_date` (a date, or missing: then the row takes no part), and optionally
+            `free_share`: share of the boundary that is free to move, 0 to 1 (`free_share`), 1 where it is not given.
         correlation: r, of the errors of two areas. 0 is cautious; towards 1 where the same margin was drawn again.
 
     Returns:
         The table `area_change` without its stamps: `glacier_id`, `from_inventory`, `to_inventory`, `from_date`,
-        `to_date`, `years`, `change_km2`, `change_sigma_km2`, `change_bound_km2`, `rate_km2_yr`,
-        `rate_sigma_km2_yr`, `rate_pct_yr` (percent of the first area per year), `rate_sigma_pct_yr`, `correlation`,
-        `significant`. No row for two images of one day.
+        `to_date`, `years`, `change_km2`, `change_sigma_km2`, `change_sigma_independent_km2`, `change_bound_km2`,
+        `rate_km2_yr`, `rate_sigma_km2_yr`, `rate_pct_yr` (percent of the first area per year), `rate_sigma_pct_yr`,
+        `correlation`, `significant`. No row for two images of one day.
 
     Raises:
         SourceError: columns are missing, an area is not above 0, an uncertainty is missing or below 0, or r is not
@@ -54,6 +55,8 @@ def area_changes(areas: pd.DataFrame, correlation: float = 0.0) -> pd.DataFrame:
     free = areas.loc[rows.index, "free_share"] if "free_share" in areas else pd.Series(1.0, index=rows.index)
     free = free.astype("float64").fillna(1.0)
     rows["sigma"] = rows["area_sigma_km2"].astype("float64") * free
+    # independent errors add as squares: their part shrinks with the root of the length
+    rows["independent"] = areas.loc[rows.index, "area_sigma_independent_km2"].astype("float64") * free**0.5
     rows["bound"] = rows["area_bound_km2"].astype("float64") * free
     rows["date"] = pd.to_datetime(rows["image_date"])
     old, new = rows.add_suffix("_1"), rows.add_suffix("_2")
@@ -77,6 +80,7 @@ def area_changes(areas: pd.DataFrame, correlation: float = 0.0) -> pd.DataFrame:
             "years": years,
             "change_km2": change,
             "change_sigma_km2": sigma,
+            "change_sigma_independent_km2": np.hypot(pairs["independent_1"], pairs["independent_2"]),
             "change_bound_km2": pairs["bound_1"] + pairs["bound_2"],
             "rate_km2_yr": change / years,
             "rate_sigma_km2_yr": sigma / years,
@@ -145,10 +149,10 @@ def _check(areas: pd.DataFrame, correlation: float) -> None:
         raise refuse("areas lack columns", ", ".join(_NEEDED), f"no {', '.join(missing)}")
     if not 0 <= correlation <= 1:
         raise refuse("a correlation is out of range", "0 to 1", correlation)
-    values = areas[["area_km2", "area_bound_km2", "area_sigma_km2"]].astype("float64")
-    wrong = ~((values["area_km2"] > 0) & (values["area_bound_km2"] >= 0) & (values["area_sigma_km2"] >= 0))
+    sigmas = areas[list(_SIGMAS)].astype("float64")
+    wrong = ~((areas["area_km2"].astype("float64") > 0) & (sigmas >= 0).all(axis=1))
     if wrong.any():
-        shown = areas.loc[wrong, list(_NEEDED[:5])].head(5).to_dict("records")
+        shown = areas.loc[wrong, list(_NEEDED[:-1])].head(5).to_dict("records")
         raise refuse("an area or its uncertainty cannot be used", "area above 0, uncertainties from 0", shown)
     if "free_share" in areas and not areas["free_share"].dropna().between(0, 1).all():
         raise refuse("a free share is out of range", "0 to 1", areas["free_share"].tolist()[:20])

@@ -68,7 +68,7 @@ def geodetic_balance(
     return change * density_kg_m3 / 1000.0, total
 
 
-def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Rows of `balance_period` from elevation changes.
 
     The uncertainty holds those of the elevation change, of the density and, where stated, of the dates (as of the
@@ -83,8 +83,8 @@ def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             elevation_change_sigma_m, area_km2, area_start_km2, reference.
 
     Returns:
-        Rows with `COLUMNS`, sorted by key; and one sentence per row that cannot be told from another one. Surveys
-        that share glacier, period and reference have the survey's id added to the reference.
+        Rows with `COLUMNS`, sorted by key; and glacier id and one sentence per row that cannot be told from another
+        one. Surveys that share glacier, period and reference have the survey's id added to the reference.
     """
     years = changes["years"].to_numpy(dtype=np.float64)
     rate = changes["elevation_change_m"].to_numpy(dtype=np.float64) / years
@@ -119,8 +119,11 @@ def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     rows.loc[shared, "reference"] += "; FoG survey " + rows.loc[shared, "survey_id"]
     twice = rows.duplicated(key, keep="first")
     left_out = [
-        f"{row.glacier_id} has several elevation changes from {row.period_start} to {row.period_end} by "
-        f"{row.reference} that nothing tells apart: the first is taken"
+        (
+            str(row.glacier_id),
+            f"{row.glacier_id} has several elevation changes from {row.period_start} to {row.period_end} by "
+            f"{row.reference} that nothing tells apart: the first is taken",
+        )
         for row in rows[twice].itertuples()
     ]
     return rows.loc[~twice, list(COLUMNS)].sort_values(key, ignore_index=True), left_out

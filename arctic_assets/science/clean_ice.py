@@ -129,19 +129,20 @@ def classify(
     Raises:
         SourceError: counts (DN) were given instead of reflectances.
     """
-    if any((peak := float(np.nanmax(band, initial=0.0))) > 3 for band in bands.values()):
+    counts = [band for band in bands.values() if (band > 3).any()]
+    if counts:
         raise SourceError(
             "a scene is not in reflectances",
             where="clean_ice.classify",
             expected="DN * 2.75e-05 - 0.2, at most about 1.6",
-            got=f"{peak:g}",
+            got=f"{np.nanmax(counts[0]):g}",
             todo="scale the bands before they are classified (sources.landsat.read does)",
         )
     t = thresholds
     has_data = (qa & _FILL) == 0
     for band in bands.values():
         has_data &= np.isfinite(band)
-    blue, green, red, nir, swir = (np.nan_to_num(bands[b]) for b in ("blue", "green", "red", "nir", "swir"))
+    blue, green, red, nir, swir = (bands[b] for b in ("blue", "green", "red", "nir", "swir"))
     floor = np.float32(t.swir_floor)
     swir, green, nir = np.maximum(swir, floor), np.maximum(green, floor), np.maximum(nir, 0)
     is_water = (nir < t.water_nir) & (green - nir > t.water_ndwi * (green + nir))
@@ -282,7 +283,8 @@ def outline(
     reach = own.buffer(t.buffer_m)
     others = shapely.union_all([one for n in neighbours if (one := _projected(n, crs)).intersects(reach)])
     region = _valid(reach.difference(others))
-    whole = _large(filled | covered, _cells(t, transform)) & ~_of_others(inside, others, transform)
+    whole = _large(filled | covered, _cells(t, transform))
+    whole &= ~_of_others(whole, inside, others, transform)
     whole = _without_holes(whole, _cells(t, transform))
     drawn = _valid(_contoured(whole, transform, t).intersection(region))
     polygon = _kept_parts(drawn, own, t.min_patch_km2 * 1e6)
@@ -322,26 +324,65 @@ def _cells(thresholds: Thresholds, transform: Affine) -> int:
 
 def _filled(ice: Mask, seen: Mask, inside: Mask, reach_cells: float) -> tuple[Mask, Mask]:
     """Ice with gaps filled, and the wide gaps: those that hold a disc of this radius, as far as such discs reach."""
-    from scipy.ndimage import distance_transform_edt
-
     if seen.all():
         return ice & seen, np.zeros_like(seen)
-    distance, nearest = distance_transform_edt(~seen, return_indices=True)
-    is_wide = distance > reach_cells
-    if is_wide.any():
-        is_wide = ~seen & (distance_transform_edt(~is_wide) <= reach_cells)
-    return np.where(is_wide, inside, ice[tuple(nearest)]), is_wide
+    is_wide = ~seen & _within(~_within(seen, reach_cells), reach_cells)
+    filled = np.where(is_wide, inside, ice & seen)
+    rows, cols = np.nonzero(~seen & ~is_wide)
+    margin = int(reach_cells)
+    is_near, is_ice = np.pad(seen, margin), np.pad(ice, margin)
+    # Nothing of a narrow gap is farther than this from what is seen; of equals the westernmost counts.
+    for row, col in _disc(reach_cells):
+        there = rows + row + margin, cols + col + margin
+        found = is_near[there]
+        filled[rows[found], cols[found]] = is_ice[there][found]
+        rows, cols = rows[~found], cols[~found]
+    return filled, is_wide
 
 
-def _of_others(inside: Mask, others: BaseGeometry, transform: Affine) -> Mask:
-    """Cells beyond all outlines that are nearer to another glacier: where two have grown, each gets its half."""
-    from scipy.ndimage import distance_transform_edt
+def _within(mask: Mask, reach_cells: float) -> Mask:
+    """Cells whose centre is at most so far from that of a cell of the mask."""
+    wide = mask.copy()  # by so many columns as a row of the disc has on each side
+    width, margin = 0, int(reach_cells)
+    found = np.zeros_like(mask)
+    for row in range(margin, -1, -1):
+        while (width + 1) ** 2 + row**2 <= reach_cells**2:
+            width += 1
+            wide[:, width:] |= mask[:, :-width]
+            wide[:, :-width] |= mask[:, width:]
+        n = len(mask) - row
+        if n > 0:
+            found[row:] |= wide[:n]
+            found[:n] |= wide[row:]
+    return found
+
+
+def _disc(reach_cells: float) -> list[tuple[int, int]]:
+    """Steps in rows and columns to all cells that are at most so far away, the nearest first."""
+    steps = range(-int(reach_cells), int(reach_cells) + 1)
+    inside = [(row, col) for row in steps for col in steps if row**2 + col**2 <= reach_cells**2]
+    return sorted(inside, key=lambda step: (step[0] ** 2 + step[1] ** 2, step[1], step[0]))
+
+
+def _of_others(mask: Mask, inside: Mask, others: BaseGeometry, transform: Affine) -> Mask:
+    """Cells of a mask beyond all outlines that are nearer to another glacier: each gets its half of a growth."""
+    from scipy.spatial import KDTree
 
     theirs = _burnt(others, inside.shape, transform)
-    if not theirs.any():
-        return theirs
-    is_theirs = distance_transform_edt(~theirs) < distance_transform_edt(~inside)
-    return is_theirs & ~theirs
+    beyond = mask & ~inside & ~theirs
+    if not theirs.any() or not beyond.any():
+        return np.zeros_like(mask)
+    cells = np.argwhere(beyond)
+    to_theirs, to_own = (KDTree(np.argwhere(_edge(one))).query(cells)[0] for one in (theirs, inside))
+    beyond[beyond] = to_theirs < to_own
+    return beyond
+
+
+def _edge(mask: Mask) -> Mask:
+    """Cells of a mask that have a side with another cell, or with the outside of the grid."""
+    edge = mask.copy()
+    edge[1:-1, 1:-1] &= ~(mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:])
+    return edge
 
 
 def _touching(mask: Mask, ice: Mask) -> Mask:

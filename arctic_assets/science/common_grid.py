@@ -134,7 +134,7 @@ def to_grid(thickness_m: NDArray, transform: Affine, crs: CRS | str, grid: Grid)
 
     if not (thickness_m > 0).any():
         return GridThickness(np.zeros(grid.shape), np.zeros(grid.shape))
-    pad = int(np.ceil(2 * max(grid.cell_m / abs(transform.a), 1.0)))
+    pad = _padding(transform, grid.cell_m)
     thickness = np.pad(np.where(thickness_m > 0, thickness_m, 0).astype(np.float64), pad)
     shifted = transform * Affine.translation(-pad, -pad)
     out = np.zeros((2, *grid.shape))
@@ -175,21 +175,52 @@ def outline_fraction(outline: BaseGeometry, grid: Grid) -> NDArray[np.float64]:
     Returns:
         Shape of the grid, 0..1. What lies outside the grid does not count.
     """
-    import shapely
     from affine import Affine
-    from pyproj import Transformer
     from rasterio.features import rasterize
 
-    move = Transformer.from_crs("EPSG:4326", grid.epsg, always_xy=True).transform
-    projected = shapely.transform(outline, move, interleaved=False)
+    projected = projected_outline(outline, grid.epsg)
     rows, columns = grid.shape
     fraction = np.zeros(grid.shape)
     for first in range(0, rows, _ROWS_AT_ONCE):
         n = min(_ROWS_AT_ONCE, rows - first)
         fine = grid.transform * Affine.translation(0, first) * Affine.scale(1 / _PARTS)
         inside = rasterize([(projected, 1)], (n * _PARTS, columns * _PARTS), transform=fine, dtype="uint8")
-        fraction[first : first + n] = inside.reshape(n, _PARTS, columns, _PARTS).mean(axis=(1, 3))
+        of_rows = inside.reshape(n, _PARTS, columns * _PARTS).sum(axis=1, dtype=np.uint8)
+        fraction[first : first + n] = of_rows.reshape(n, columns, _PARTS).sum(axis=2, dtype=np.uint8) / _PARTS**2
     return fraction
+
+
+def projected_outline(outline: BaseGeometry, epsg: int) -> BaseGeometry:
+    """An outline in EPSG:4326 in the metres of a UTM zone."""
+    import shapely
+    from pyproj import Transformer
+
+    move = Transformer.from_crs("EPSG:4326", epsg, always_xy=True).transform
+    return shapely.transform(outline, move, interleaved=False)
+
+
+def reach(shape: tuple[int, ...], transform: Affine, crs: CRS | str, epsg: int, cell_m: float = CELL_M) -> BaseGeometry:
+    """The rectangle in a UTM zone outside which `to_grid` gives no ice of a raster of this shape.
+
+    Args:
+        shape: rows and columns of the raster.
+        transform: from column and row to metres in `crs`.
+        crs: of the raster, projected.
+        epsg: code of the grid's UTM zone.
+        cell_m: edge of the grid's cells, m.
+    """
+    import shapely
+    from rasterio.transform import array_bounds
+    from rasterio.warp import transform_bounds
+
+    west, south, east, north = transform_bounds(crs, f"EPSG:{epsg}", *array_bounds(*shape, transform))
+    margin_m = _padding(transform, cell_m) * abs(transform.a)
+    return shapely.box(west - margin_m, south - margin_m, east + margin_m, north + margin_m)
+
+
+def _padding(transform: Affine, cell_m: float) -> int:
+    """How many empty cells `to_grid` puts around a raster: at least two of the grid's."""
+    return int(np.ceil(2 * max(cell_m / abs(transform.a), 1.0)))
 
 
 def _refused(problem: str, expected: object, got: object) -> SourceError:

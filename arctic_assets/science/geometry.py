@@ -75,6 +75,23 @@ def half_pixel_bound_km2(perimeter_km: float, half_pixel_m: float = 15.0) -> flo
     return perimeter_km * half_pixel_m / 1000.0
 
 
+def independent_sigma_km2(perimeter_km: float, half_pixel_m: float = 15.0) -> float:
+    """Area uncertainty when each pixel along the boundary errs for itself: `half pixel * sqrt(perimeter * pixel)`.
+
+    The half-pixel bound and the buffer method assume that all of the boundary errs to the same side; here the errors of
+    pieces one pixel long are independent and mostly cancel. The truth lies between.
+
+    Args:
+        perimeter_km: length of all boundaries, km.
+        half_pixel_m: half a pixel of the sensor, m.
+
+    Returns:
+        One standard deviation, km2.
+    """
+    half_pixel_km = half_pixel_m / 1000
+    return float(half_pixel_km * (perimeter_km * 2 * half_pixel_km) ** 0.5)
+
+
 def buffer_sigma_km2(geom: BaseGeometry, distance_m: float = 15.0) -> float:
     """Uncertainty of an area by the buffer method, km²: (A(+b) - A(-b)) / 2 (Paul et al. 2017).
 

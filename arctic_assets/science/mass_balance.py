@@ -14,22 +14,36 @@ SEASONS_TOLERANCE_M_WE = 0.1
 
 
 def fill_sigma(frame: pd.DataFrame, assumed_sigma_m_we: float) -> pd.DataFrame:
-    """Give every annual balance an uncertainty and say where it comes from.
+    """Give every annual and seasonal balance an uncertainty and say where it comes from.
 
     Args:
-        frame: `annual_balance_sigma_m_we` as reported, empty where nothing is.
+        frame: `annual_balance_sigma_m_we` as reported, empty where nothing is; likewise `winter_balance_m_we` and
+            `summer_balance_m_we` with their sigma.
         assumed_sigma_m_we: one standard deviation for where none is reported. A reported 0 counts as none: no
             measured balance is exact.
 
     Returns:
-        A copy with `annual_balance_sigma_m_we` filled and `sigma_origin` (`reported` or `assumed`).
+        A copy with `annual_balance_sigma_m_we` filled and `sigma_origin` (`reported` or `assumed`); the sigma of each
+        seasonal balance that is there filled, and `season_sigma_origin` (`assumed` when one of the two is, None in
+        years without seasons).
     """
     reported = frame["annual_balance_sigma_m_we"].astype("float64")
     is_reported = reported > 0
-    return frame.assign(
+    filled = frame.assign(
         annual_balance_sigma_m_we=reported.where(is_reported, assumed_sigma_m_we),
         sigma_origin=np.where(is_reported, "reported", "assumed"),
     )
+    has_any = pd.Series(False, index=frame.index)
+    any_assumed = pd.Series(False, index=frame.index)
+    for season in ("winter", "summer"):
+        there = frame[f"{season}_balance_m_we"].notna()
+        sigma = frame[f"{season}_balance_sigma_m_we"].astype("float64")
+        lacks = there & ~(sigma > 0)
+        filled[f"{season}_balance_sigma_m_we"] = sigma.mask(lacks, assumed_sigma_m_we)
+        has_any |= there
+        any_assumed |= lacks
+    origin = pd.Series(np.where(any_assumed, "assumed", "reported"), index=frame.index, dtype="object")
+    return filled.assign(season_sigma_origin=origin.where(has_any, None))
 
 
 def seasons_that_do_not_add_up(frame: pd.DataFrame, tolerance_m_we: float = SEASONS_TOLERANCE_M_WE) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Air temperature over glaciers from gridded monthly means.
 
 Here: the grid, the coverage weights of outlines on it, the weighted means, adjustment to the glacier's elevation,
-annual means and degree days.
+means of years and seasons, and degree days.
 Not here: opening NetCDF files and choosing between preliminary and final fields (`sources`), trends.
 
 The weight of a cell is the share of it that the outline covers, in the plane of longitude and latitude where cells are
@@ -38,7 +38,8 @@ _ECCENTRICITY = 0.0818191908426215
 STANDARD_GRAVITY_M_S2 = 9.80665
 #: Kelvin at which Celsius slips in or fill values show: the coldest air measured is 184 K, the hottest 330 K.
 _PLAUSIBLE_KELVIN = (150.0, 350.0)
-_MONTHS_PER_YEAR = 12
+#: Columns of monthly temperature that have annual means.
+_MEANS = ("t2m_c", "t2m_land_c", "t2m_adjusted_c")
 
 
 class FieldError(SourceError, ValueError):
@@ -201,8 +202,26 @@ class Weights:
         return cls(overlap, np.concatenate([part.covered_fraction for part in parts]), shapes.pop())
 
 
+class Period(NamedTuple):
+    """A part of the year: its first month (1 to 12) and how many months it has."""
+
+    first: int
+    n_months: int
+
+
+PERIODS = {
+    "calendar": Period(1, 12),
+    "balance_year": Period(10, 12),
+    "djf": Period(12, 3),
+    "mam": Period(3, 3),
+    "jja": Period(6, 3),
+    "son": Period(9, 3),
+}
+"""The kinds of annual means: two years and the meteorological seasons. Each is labelled by the year it ends in."""
+
+
 class IncompleteYear(NamedTuple):
-    """A year of a glacier that has some months but not all twelve."""
+    """A year or season of a glacier that has some of its months but not all."""
 
     glacier_id: str
     year: int
@@ -407,6 +426,35 @@ def lapse_adjust(
     return np.asarray(t2m_c, dtype=np.float64) + lapse_rate_k_per_m * height_m
 
 
+class Sigma(NamedTuple):
+    """One standard deviation of a temperature as that of the air over the glacier, K: as it is, and moved in height."""
+
+    as_is: NDArray[np.float64]
+    adjusted: NDArray[np.float64]
+
+
+def temperature_sigma(t_c: ArrayLike, adjusted_c: ArrayLike, assumed_k: float, lapse_sigma_ratio: float) -> Sigma:
+    """Uncertainty of a monthly temperature: the assumed one of ERA5, and the height of its surface off the glacier.
+
+    ERA5 comes without an uncertainty of its monthly means, so the first term is an assumption. The second is known for
+    each glacier: `|adjusted - t|`, the whole adjustment for the value as it is, and the part of it by which the lapse
+    rate is uncertain for the adjusted one. Both are added as independent errors.
+
+    Args:
+        t_c: temperature over the outline, degC; shape (n,).
+        adjusted_c: the same at the glacier's mean elevation; NaN where no elevation is known: then no second term.
+        assumed_k: standard deviation of ERA5's monthly means, K.
+        lapse_sigma_ratio: standard deviation of the lapse rate over its size.
+
+    Returns:
+        Both standard deviations, shape (n,); `adjusted` is NaN where adjusted_c is.
+    """
+    elevation = np.abs(np.asarray(adjusted_c, dtype=np.float64) - np.asarray(t_c, dtype=np.float64))
+    return Sigma(
+        np.hypot(assumed_k, np.nan_to_num(elevation, nan=0.0)), np.hypot(assumed_k, lapse_sigma_ratio * elevation)
+    )
+
+
 def positive_degree_days(t_c: ArrayLike, days: ArrayLike, sigma_k: float = 4.5) -> NDArray[np.float64]:
     """Expected positive degree days of a month, K d, from its mean temperature (Calov & Greve 2005).
 
@@ -425,22 +473,42 @@ def positive_degree_days(t_c: ArrayLike, days: ArrayLike, sigma_k: float = 4.5) 
     return degree_days
 
 
-def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[IncompleteYear]]:
-    """Means of calendar and balance years, and their degree days, from monthly means weighted by their days.
-
-    Balance year N is October N-1 to September N. A year needs all twelve months: one that lacks a month yields no row
-    and is listed instead. A month whose t2m_c is null is not there. Degree days are those of t2m_c as it is, at the
-    model's surface, so that they exist where no elevation does; t2m_adjusted_c of a year is null unless all its months
-    have it.
+def in_periods(monthly: pd.DataFrame) -> pd.DataFrame:
+    """Each month once per period that it belongs to.
 
     Args:
-        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_adjusted_c, and status where it is known; others
-            are ignored.
+        monthly: with the column month ('YYYY-MM'); others are kept.
 
     Returns:
-        A frame with glacier_id, year, kind ('balance_year' or 'calendar'), t2m_c, t2m_adjusted_c, n_months,
-        degree_days_k_d and, where it is known, status ('preliminary' when any month is), one row per complete year,
-        sorted by the first three; and the years with 1 to 11 months.
+        The rows of each kind of `PERIODS` after those of the other, with the columns kind, and year: balance year N is
+        October N-1 to September N, and the winter (djf) of N is December N-1 to February N.
+    """
+    import pandas as pd
+
+    year, month = (monthly["month"].str[part].astype("int64") for part in (slice(4), slice(5, 7)))
+    parts = []
+    for kind, (first, n_months) in PERIODS.items():
+        before_new_year = (month >= first) & (first + n_months > 13)
+        inside = (month - first) % 12 < n_months
+        parts.append(monthly.assign(kind=kind, year=year + before_new_year)[inside])
+    return pd.concat(parts, ignore_index=True)
+
+
+def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[IncompleteYear]]:
+    """Means of years and seasons, and their degree days, from monthly means weighted by their days.
+
+    A year or season (`PERIODS`) needs all of its months: one that lacks a month yields no row and is listed instead. A
+    month whose t2m_c is null is not there. Degree days are those of t2m_c as it is, at the model's surface, so that
+    they exist where no elevation does; t2m_land_c and t2m_adjusted_c are null unless all months have them.
+
+    Args:
+        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_land_c, t2m_adjusted_c, and status where it is
+            known; others are ignored.
+
+    Returns:
+        A frame with glacier_id, year, kind (a key of `PERIODS`), t2m_c, t2m_land_c, t2m_adjusted_c, n_months,
+        degree_days_k_d and, where it is known, status ('preliminary' when any month is), one row per complete year or
+        season, sorted by the first three; and those that have some of their months.
 
     Raises:
         TableError: a column is missing, a month is not 'YYYY-MM', or a glacier has a month twice.
@@ -449,39 +517,25 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
 
     months = _checked_months(monthly)
     days = months["date"].dt.days_in_month
-    year, month = months["date"].dt.year, months["date"].dt.month
-    parts = pd.DataFrame(
-        {
-            "glacier_id": months["glacier_id"],
-            "month": months["month"],
-            "days": days,
-            "t2m": months["t2m_c"] * days,
-            "adjusted": months["t2m_adjusted_c"] * days,
-            "degree_days": positive_degree_days(months["t2m_c"], days),
-        }
+    parts = months[["glacier_id", "month"]].assign(
+        days=days,
+        **{name: months[name] * days for name in _MEANS},
+        degree_days=positive_degree_days(months["t2m_c"], days),
     )
     if "status" in months.columns:
         parts["preliminary"] = months["status"] == "preliminary"
-    both = pd.concat(
-        [parts.assign(kind="balance_year", year=year + (month >= 10)), parts.assign(kind="calendar", year=year)]
-    ).sort_values(["glacier_id", "year", "kind", "month"], kind="stable")
-    groups = both.groupby(["glacier_id", "year", "kind"], sort=True)
-    sums = groups[["days", "t2m", "adjusted", "degree_days"]].sum()
-    counts = groups[["month", "adjusted"]].count()
+    key = ["glacier_id", "year", "kind"]
+    groups = in_periods(parts).sort_values([*key, "month"], kind="stable").groupby(key, sort=True)
+    sums = groups[["days", *_MEANS, "degree_days"]].sum()
+    counts = groups[["month", *_MEANS]].count()
+    means = {name: (sums[name] / sums["days"]).where(counts[name] == counts["month"]) for name in _MEANS}
     annual = pd.DataFrame(
-        {
-            "t2m_c": sums["t2m"] / sums["days"],
-            "t2m_adjusted_c": (sums["adjusted"] / sums["days"]).where(counts["adjusted"] == counts["month"]),
-            "n_months": counts["month"].astype("int64"),
-            "degree_days_k_d": sums["degree_days"],
-        }
+        {**means, "n_months": counts["month"].astype("int64"), "degree_days_k_d": sums["degree_days"]}
     ).reset_index()
-    annual["year"] = annual["year"].astype("int64")
     if "status" in months.columns:
-        preliminary = groups["preliminary"].any().to_numpy()
-        annual["status"] = np.where(preliminary, "preliminary", "final")
-    complete = annual["n_months"] == _MONTHS_PER_YEAR
-    short = annual.loc[~complete, ["glacier_id", "year", "kind", "n_months"]]
+        annual["status"] = np.where(groups["preliminary"].any().to_numpy(), "preliminary", "final")
+    complete = annual["n_months"] == annual["kind"].map({kind: period.n_months for kind, period in PERIODS.items()})
+    short = annual.loc[~complete, [*key, "n_months"]]
     incomplete = [
         IncompleteYear(str(glacier_id), int(number), str(kind), int(n))
         for glacier_id, number, kind, n in short.itertuples(index=False, name=None)
@@ -489,11 +543,44 @@ def annual_temperature(monthly: pd.DataFrame) -> tuple[pd.DataFrame, list[Incomp
     return annual[complete].reset_index(drop=True), incomplete
 
 
+def annual_sigma(monthly: pd.DataFrame) -> pd.DataFrame:
+    """Uncertainties of what `annual_temperature` makes, when the errors of all months have the same cause and sign.
+
+    A bias of ERA5 or of the elevation does not average out over a year, so the standard deviation of a mean is the mean
+    of those of its months; that of the degree days is half of what they change between all months one standard
+    deviation warmer and colder.
+
+    Args:
+        monthly: columns glacier_id, month ('YYYY-MM'), t2m_c, t2m_sigma_c, t2m_adjusted_sigma_c (null where unknown).
+
+    Returns:
+        A frame with glacier_id, year, kind, t2m_sigma_c, t2m_adjusted_sigma_c (null unless all months have it) and
+        degree_days_sigma_k_d, for every year and season that has any month.
+    """
+    import pandas as pd
+
+    days = pd.PeriodIndex(monthly["month"], freq="M").days_in_month.to_numpy()
+    sigma = monthly["t2m_sigma_c"]
+    warm, cold = (positive_degree_days(monthly["t2m_c"] + sign * sigma, days) for sign in (1, -1))
+    parts = monthly[["glacier_id", "month"]].assign(
+        days=days,
+        t2m_sigma_c=sigma * days,
+        t2m_adjusted_sigma_c=monthly["t2m_adjusted_sigma_c"] * days,
+        degree_days_sigma_k_d=(warm - cold) / 2,
+    )
+    groups = in_periods(parts).groupby(["glacier_id", "year", "kind"], sort=True)
+    names = ["t2m_sigma_c", "t2m_adjusted_sigma_c"]
+    sums = groups[["days", *names, "degree_days_sigma_k_d"]].sum()
+    has_all = groups[names].count().eq(groups["month"].count(), axis=0)
+    means = sums[names].div(sums["days"], axis=0).where(has_all)
+    return means.assign(degree_days_sigma_k_d=sums["degree_days_sigma_k_d"]).reset_index()
+
+
 def _checked_months(monthly: pd.DataFrame) -> pd.DataFrame:
     """Rows that hold a temperature, with the month as a date."""
     import pandas as pd
 
-    needed = ["glacier_id", "month", "t2m_c", "t2m_adjusted_c"]
+    needed = ["glacier_id", "month", *_MEANS]
     missing = [name for name in needed if name not in monthly.columns]
     if missing:
         raise TableError(
@@ -527,8 +614,7 @@ def _checked_months(monthly: pd.DataFrame) -> pd.DataFrame:
     there = months[months["t2m_c"].notna()]
     return there.assign(
         date=pd.to_datetime(there["month"], format="%Y-%m"),
-        t2m_c=there["t2m_c"].astype("float64"),
-        t2m_adjusted_c=there["t2m_adjusted_c"].astype("float64"),
+        **{name: there[name].astype("float64") for name in _MEANS},
     )
 
 

@@ -97,8 +97,9 @@ def thickness_statistics(
 def combine_rasters(parts: Sequence[tuple[ThicknessStats, float]], outline_area_km2: float) -> ThicknessStats | None:
     """Thickness of a glacier that several RGI 6 rasters make up, each with a share.
 
-    Volumes and ice areas are added with their shares, the mean is their quotient. The maximum is that of all rasters
-    with a share: an upper limit where the deepest cell of a divided raster lies in the part of a neighbour.
+    Volumes and ice areas are added with their shares, the mean is their quotient. The maximum is that of the rasters of
+    which at least half lies in the glacier: the deepest cell of the others more likely lies in a neighbour. Where there
+    is none such, it is that of the raster with the largest share.
 
     Args:
         parts: statistics of each raster, and the share (0..1) of that RGI 6 glacier that lies in this one.
@@ -125,7 +126,9 @@ def combine_rasters(parts: Sequence[tuple[ThicknessStats, float]], outline_area_
         return None
     volume_km3 = sum(stats.volume_km3 * share for stats, share in used)
     ice_area_km2 = sum(stats.ice_area_km2 * share for stats, share in used)
-    return _statistics(volume_km3, ice_area_km2, max(stats.thickness_max_m for stats, _ in used), outline_area_km2)
+    least = min(0.5, max(share for _, share in used))
+    deepest = max(stats.thickness_max_m for stats, share in used if share >= least)
+    return _statistics(volume_km3, ice_area_km2, deepest, outline_area_km2)
 
 
 def thickness_error(thickness_m: float) -> ErrorBand:

@@ -47,6 +47,7 @@ __all__ = [
     "compress",
     "expand",
     "open_object",
+    "path_of",
     "remotes",
     "request_boxes",
     "verify",
@@ -151,6 +152,26 @@ def _joined(boxes: Mapping[str, Box], fields: int) -> Mapping[str, Box]:
     return {"-".join(boxes): whole} if points * fields <= _SMALL else boxes
 
 
+def path_of(group: str, box: Box, variables: Sequence[str], months: Sequence[str]) -> str:
+    """Path in the provider's folder of what one request brings: it is made of what is asked for.
+
+    Preliminary months and the final ones after them are different requests, mostly (what lacks is then more or less
+    than before), and so lie side by side; where they are the same one, the archive keeps the bytes it replaces.
+
+    Args:
+        group: of `request_boxes`.
+        box: what is asked for.
+        variables: names in requests, like `2m_temperature`; those of two step types come as a zip.
+        months: 'YYYY-MM', ascending.
+    """
+    first, last = months[0], months[-1]
+    names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
+    names += [first, last]
+    if month_number(last) - month_number(first) + 1 != len(months):
+        names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
+    return f"{DATASET}/{'_'.join(names)}.{'zip' if set(variables) >= set(_MONTHLY) else 'nc'}"
+
+
 def _box(bounds: list[Bounds]) -> Box:
     """The smallest box around bounds on a circle: of those that begin at a glacier's west, the narrowest."""
     spans = [(west, (east - west) % 360 if east < west else east - west) for west, _, east, _ in bounds]
@@ -200,15 +221,10 @@ def _halves(group: str, box: Box, variables: tuple[str, ...], months: tuple[str,
 
 
 def _asked(group: str, box: Box, variables: tuple[str, ...], months: tuple[str, ...]) -> Remote:
-    """One request to the CDS as a remote file; its path is made of what is asked for."""
-    first, last = months[0], months[-1]
-    names = ["_".join(variables), group, *(f"{degrees:g}" for degrees in (box.north, box.west, box.south, box.east))]
-    names += [first, last]
-    if month_number(last) - month_number(first) + 1 != len(months):
-        names.append(hashlib.sha256(" ".join(months).encode()).hexdigest()[:8])
+    """One request to the CDS as a remote file."""
     return Remote(
         PRODUCT,
-        f"{DATASET}/{'_'.join(names)}.{'zip' if set(variables) >= set(_MONTHLY) else 'nc'}",
+        path_of(group, box, variables, months),
         partial(_verify_answer, box=box, variables=variables, months=months),
         halves=partial(_halves, group, box, variables, months),
         request={

@@ -259,10 +259,12 @@ class Index:
 
     Args:
         objects: archived ERA5 files.
+        replaced: files whose bytes were replaced in the archive since; only `preliminary` looks at them.
     """
 
-    def __init__(self, objects: Sequence[SourceObject]) -> None:
-        self._held = [_held(found) for found in sorted(objects, key=lambda o: (o.retrieved_at, o.source_id))]
+    def __init__(self, objects: Sequence[SourceObject], replaced: Sequence[SourceObject] = ()) -> None:
+        self._held = _oldest_first(objects)
+        self._ever_held = _oldest_first([*objects, *replaced])
         self._best: dict[object, tuple[dict[str, _Held], dict[str, _Held], str]] = {}
 
     def status(self, variable: str = "t2m") -> dict[str, Status]:
@@ -321,6 +323,34 @@ class Index:
                 missing[month] = f"no ERA5 {variable} of {month} here: {held_here}"
         return Selection(chosen, missing)
 
+    def preliminary(
+        self, months: Iterable[str], bounds: tuple[float, float, float, float], variable: str = "t2m"
+    ) -> dict[str, list[str]]:
+        """The newest preliminary file of each month that is final by now, as far as the archive has ever held one.
+
+        Args:
+            months: 'YYYY-MM'.
+            bounds: west, south, east, north of a glacier, degrees.
+            variable: name in the files.
+
+        Returns:
+            Months to take from each file, by source id.
+        """
+        wanted = Box.of_bounds(bounds)
+        best, _, _ = self._over(bounds, variable)
+        newest = {
+            month: held.found.source_id
+            for held in self._ever_held
+            if "preliminary" in held.months.values() and variable in held.variables and held.edges.contains(wanted)
+            for month, status in held.months.items()
+            if status == "preliminary"
+        }
+        chosen: dict[str, list[str]] = {}
+        for month in months:
+            if month in newest and month in best and best[month].months[month] == "final":
+                chosen.setdefault(newest[month], []).append(month)
+        return chosen
+
     def invariants(self, bounds: tuple[float, float, float, float]) -> SourceObject | None:
         """The newest file with geopotential and land-sea mask whose cells cover the bounds (w, s, e, n)."""
         wanted = Box.of_bounds(bounds)
@@ -350,6 +380,10 @@ class Index:
                 words = "the archive has none"
             self._best[key] = best, partial, words
         return self._best[key]
+
+
+def _oldest_first(objects: Iterable[SourceObject]) -> list[_Held]:
+    return [_held(found) for found in sorted(objects, key=lambda o: (o.retrieved_at, o.source_id))]
 
 
 def _held(found: SourceObject) -> _Held:

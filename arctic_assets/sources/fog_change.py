@@ -51,11 +51,11 @@ class Changes:
             elevation_change_sigma_m (NaN where not stated), area_km2 (as reported, in schema B at the end; NaN where
             not stated), area_start_km2 (schema B, where the area change is stated, else NaN), reference (text); sorted
             by glacier, period and survey.
-        left_out: one sentence per row that cannot be used, with glacier, survey and reason.
+        left_out: WGMS id of the glacier and one sentence per row that cannot be used, with survey and reason.
     """
 
     frame: pd.DataFrame
-    left_out: tuple[str, ...]
+    left_out: tuple[tuple[int, str], ...]
 
 
 class _Schema(NamedTuple):
@@ -225,7 +225,7 @@ def _usable(frame: pd.DataFrame, path: Path) -> Changes:
         reasons = reasons.where(~is_wrong, reason)
     out = reasons != ""
     left_out = tuple(
-        f"FoG elevation change {row.survey_id or 'without id'} of glacier {row.wgms_id} {reason}"
+        (int(row.wgms_id), f"FoG elevation change {row.survey_id or 'without id'} of glacier {row.wgms_id} {reason}")
         for row, reason in zip(frame[out].itertuples(), reasons[out], strict=True)
     )
     order = ["wgms_id", "period_start", "period_end", "survey_id"]

@@ -24,6 +24,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -147,7 +148,7 @@ class WindowRemote(Remote):
     year: int = CLIMATOLOGY
     lines: tuple[LineString, ...] = ()
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Identity of the lines: their vertices to 1e-6 degrees (0.1 m) and the margin."""
         import shapely
@@ -327,8 +328,8 @@ class Mosaics:
         modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC).isoformat(timespec="microseconds")
         return Marks(None, f"{modified} {stat.st_size}")
 
-    def _public(self, mosaic: Mosaic) -> str:
-        path = mosaic.path("v")
+    def _public(self, mosaic: Mosaic, band: str = "v") -> str:
+        path = mosaic.path(band)
         # The same on every machine, as other files of a mirror directory: it goes into published tables.
         return public_url(f"{self.root}/{path}") if isinstance(self.root, str) else f"mirror:{PRODUCT.provider}/{path}"
 
@@ -345,11 +346,14 @@ class Mosaics:
                     _write(target, rasters, boxes, self._tags(mosaic, remote, rasters[0]))
                 return bool(boxes)
             except rasterio.errors.RasterioError as error:
-                reason = _cleaned(str(error.__cause__ or error), self.root)
+                target.unlink(missing_ok=True)
+                reason = str(error.__cause__ or error)
         # Out here the error has no context: GDAL's texts quote whole URLs.
-        for band in BANDS:
-            self._marks(mosaic.path(band))  # a server in trouble says so itself, and better
-        raise _wrong("a mosaic cannot be read", self._public(mosaic), "a whole GeoTIFF", reason)
+        for one in BANDS:
+            self._marks(mosaic.path(one))  # a server in trouble says so itself, and better
+        band = next((one for one in BANDS if Path(mosaic.path(one)).name in reason), "v")
+        where = self._public(mosaic, band)
+        raise _wrong("a mosaic cannot be read", where, "a whole GeoTIFF", _cleaned(reason, self.root))
 
     def _rasters(self, mosaic: Mosaic) -> tuple[DatasetReader, ...]:
         import rasterio
@@ -610,7 +614,7 @@ def _write(
     with rasterio.open(
         target, "w", driver="GTiff", width=width, height=height, count=len(BANDS), dtype="float32", nodata=-FILL,
         crs=rasters[0].crs, transform=rasters[0].window_transform(Cells(left, top, width, height)), tiled=True,
-        blockxsize=_BLOCK, blockysize=_BLOCK, interleave="band", compress="deflate", sparse_ok=True,
+        blockxsize=_BLOCK, blockysize=_BLOCK, interleave="band", compress="deflate", zlevel=1, sparse_ok=True,
     ) as window:  # fmt: skip
         window.update_tags(**tags)
         for number, (name, raster) in enumerate(zip(BANDS, rasters, strict=True), start=1):

@@ -271,13 +271,15 @@ def search(
     found = _catalogued(endpoint, bounds, year, collection, most_cloud_pct)
     if isinstance(found, Missing):
         return found
+    is_signed = _is_planetary_computer(endpoint)
     candidates = [
-        (item, _covered(one, bounds))
+        (item, share)
         for one in found
-        if (item := facts(one, is_signed=_is_planetary_computer(endpoint))) is not None
-        and _in_season(item.date, year)
+        # what `facts` says of an item costs most
+        if (one.datetime is None or _in_season(one.datetime.date(), year))
+        and (share := _covered(one, bounds)) > 0
+        and (item := facts(one, is_signed)) is not None
         and item.cloud_pct <= most_cloud_pct
-        and _covered(one, bounds) > 0
     ]
     if not candidates:
         return Missing(
@@ -473,7 +475,9 @@ def _item(text: str, href: str) -> pystac.Item:
     try:
         item = pystac.Item.from_dict(json.loads(text), href=href)
     except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
-        raise _wrong("a file is no STAC item", Path(href).name, "a GeoJSON Feature of STAC 1.x", error) from error
+        mirrored = f"mirror:{PRODUCT.provider}/items/{Path(href).name}"
+        where = public_url(href) if href.startswith("http") else mirrored
+        raise _wrong("a file is no STAC item", where, "a GeoJSON Feature of STAC 1.x", error) from error
     item.set_self_href(href)
     return item
 
@@ -607,10 +611,12 @@ def read(path: Path, like: Scene | None = None) -> Scene:
         SourceError: as `verify`, as far as the file's form goes.
     """
     layers, transform, crs, tags = _read(path, like)
-    reflectance = {
-        name: np.where(cells == _FILL, np.float32(np.nan), cells * np.float32(SCALE) + np.float32(OFFSET))
-        for name, cells in zip(BANDS[:-1], layers[:-1], strict=True)
-    }
+    reflectance = {}
+    for name, cells in zip(BANDS[:-1], layers[:-1], strict=True):
+        band = cells * np.float32(SCALE)
+        band += np.float32(OFFSET)
+        band[cells == _FILL] = np.nan
+        reflectance[name] = band
     return Scene(
         bands=reflectance,
         qa=np.where(layers[-1] == 0, np.uint16(_QA_FILL), layers[-1]),
@@ -734,7 +740,7 @@ def _write(target: Path, layers: NDArray[np.uint16], transform: Affine, crs: CRS
             for i, name in enumerate(BANDS, start=1):
                 raster.set_band_description(i, name)
         copy(
-            memory.name, target, driver="COG", compress="DEFLATE", level=1, predictor="YES", overviews="NONE",
+            memory.name, target, driver="COG", compress="ZSTD", level=1, predictor="YES", overviews="NONE",
             interleave="BAND",
         )  # fmt: skip
 

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -259,8 +260,9 @@ def from_raster(origin: Origin, raster: Remote, target: Path, use: Callable[[Dat
             with rasterio.open(scratch, driver="GTiff") as opened:
                 return use(opened)
         except RasterioError as error:
-            got = f"{describe_head(scratch)} ({str(error).replace(str(scratch), raster.path)})"
-            raise _wrong("a raster cannot be read", raster.path, "a whole GeoTIFF", got) from error
+            got = f"{describe_head(scratch)} ({str(error).replace(str(scratch), 'it').replace(scratch.name, 'it')})"
+            target.unlink(missing_ok=True)
+            raise _wrong("a raster cannot be read", place(origin, raster)[0], "a whole GeoTIFF", got) from error
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -352,11 +354,9 @@ def verify(path: Path) -> Verified:
         SourceError: no GeoTIFF, or not the whole of it; not a window of this program; several bands; no CRS, or one
             that is not in metres; cells that are not upright squares; values above 3000 m.
     """
-    import rasterio
-
-    values, cell_area_m2, crs, _ = read(path)
-    with rasterio.open(path, driver="GTiff") as raster:
-        tags = {**raster.tags(), **raster.tags(1)}
+    with opened(path) as window:
+        values, cell_area_m2, crs, _ = window.read()
+        tags = {**window.raster.tags(), **window.raster.tags(1)}
     absent = [name for name in _TAGS if name not in tags]
     if absent:
         raise _wrong("a raster is not a window of a mosaic", path.name, f"the tags {', '.join(_TAGS)}", absent)
@@ -376,6 +376,64 @@ def verify(path: Path) -> Verified:
     return Verified(is_synthetic=marked, content=content)
 
 
+@dataclass(frozen=True)
+class OpenWindow:
+    """An archived window that is open: many parts of it can be read, one after the other.
+
+    Attributes:
+        name: of the file.
+        raster: the file itself.
+    """
+
+    name: str
+    raster: DatasetReader
+
+    def read(self, bounds: Bounds | None = None, step: int = 1) -> tuple[NDArray[np.float32], float, CRS, Affine]:
+        """As the module's `read`; with a step, about every `step`-th cell in each direction, as larger cells."""
+        from rasterio.errors import RasterioError
+
+        raster, pixels = self.raster, None
+        crs, transform, nodata = raster.crs, raster.transform, raster.nodata
+        height, width = raster.shape
+        if bounds is not None:
+            pixels = _pixels(raster, bounds)
+            if pixels is None:
+                return np.zeros((0, 0), np.float32), abs(transform.a * transform.e), crs, transform
+            transform, height, width = raster.window_transform(pixels), pixels.height, pixels.width
+        shape = max(height // step, 1), max(width // step, 1)
+        transform = transform * transform.scale(width / shape[1], height / shape[0])
+        try:
+            values = raster.read(1, window=pixels, out_shape=shape)
+        except RasterioError as error:
+            raise _cut_short(self.name, error) from error
+        is_ice = np.isfinite(values) & (values > 0) & (values <= _FILL)
+        if nodata is not None:
+            is_ice &= values != nodata
+        return np.where(is_ice, values, 0).astype(np.float32), abs(transform.a * transform.e), crs, transform
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[OpenWindow]:
+    """Open an archived window to read parts of it.
+
+    Raises:
+        SourceError: as `verify`, as far as the file's form goes.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    with path.open("rb") as stream:
+        if stream.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise _wrong("a file is not a GeoTIFF", path.name, "a GeoTIFF", describe_head(path))
+    try:
+        raster = rasterio.open(path, driver="GTiff")
+    except RasterioError as error:
+        raise _cut_short(path.name, error) from error
+    with raster:
+        _check_form(raster, path.name)
+        yield OpenWindow(path.name, raster)
+
+
 def read(path: Path, bounds: Bounds | None = None) -> tuple[NDArray[np.float32], float, CRS, Affine]:
     """Thickness (or its error) on the mosaic's own grid.
 
@@ -390,30 +448,8 @@ def read(path: Path, bounds: Bounds | None = None) -> tuple[NDArray[np.float32],
     Raises:
         SourceError: as `verify`, as far as the file's form goes.
     """
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    with path.open("rb") as stream:
-        if stream.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            raise _wrong("a file is not a GeoTIFF", path.name, "a GeoTIFF", describe_head(path))
-    try:
-        with rasterio.open(path, driver="GTiff") as raster:
-            _check_form(raster, path.name)
-            crs, transform, nodata = raster.crs, raster.transform, raster.nodata
-            cell_area_m2 = abs(transform.a * transform.e)
-            pixels = None
-            if bounds is not None:
-                pixels = _pixels(raster, bounds)
-                if pixels is None:
-                    return np.zeros((0, 0), np.float32), cell_area_m2, crs, transform
-                transform = raster.window_transform(pixels)
-            values = raster.read(1, window=pixels)
-    except RasterioError as error:
-        raise _wrong("a GeoTIFF cannot be read to its end", path.name, "a whole file", error) from error
-    is_ice = np.isfinite(values) & (values > 0) & (values <= _FILL)
-    if nodata is not None:
-        is_ice &= values != nodata
-    return np.where(is_ice, values, 0).astype(np.float32), cell_area_m2, crs, transform
+    with opened(path) as window:
+        return window.read(bounds)
 
 
 def _address(origin: Origin, raster: Remote) -> str:
@@ -480,6 +516,10 @@ def _check_form(raster: DatasetReader, where: str) -> None:
         raise _wrong("a thickness raster is not in metres", where, "a CRS in metres (UTM)", crs.to_string())
     if transform.b or transform.d or abs(abs(transform.a) - abs(transform.e)) > 1e-3:
         raise _wrong("the cells are not upright squares", where, "square cells", tuple(transform)[:6])
+
+
+def _cut_short(name: str, error: Exception) -> SourceError:
+    return _wrong("a GeoTIFF cannot be read to its end", name, "a whole file", error)
 
 
 def _wrong(problem: str, where: str, expected: object, got: object) -> SourceError:

@@ -2,9 +2,10 @@
 
 A revision is a polygon for one glacier and inventory, with the editor, the reason, the date and scene of the image.
 It arrives in any vector file that GDAL reads (GeoPackage, shapefile, GeoJSON), with the attributes
-`glacier_id`, `inventory`, `editor`, `reason`, and, where known, `image_date`, `scene_ids`; what a file lacks may be
-given beside it. An accepted revision is kept in the archive as `revisions/<glacier>/<inventory>/<number>.geojson`,
-with its provenance like any provider's file: append-only, the highest number counts.
+`glacier_id`, `inventory`, `editor`, `reason`, and, where known, `image_date`, `scene_ids` and `half_pixel_m` (of images
+other than Landsat's); what a file lacks may be given beside it. An accepted revision is kept in the archive as
+`revisions/<glacier>/<inventory>/<number>.geojson`, with its provenance like any provider's file: append-only, the
+highest number counts.
 
 Here: reading, judging, writing one revision. Not here: which outline a run takes, and what a revision changes.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +38,12 @@ PRODUCT = Product(
     latency="none",
 )
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json")
-FARTHEST_KM = 20.0
-"""A revision farther than this from the glacier's reference outline is of another glacier."""
+LAYER = "outline"
+"""Layer that is read where a file has several; else its first."""
+FARTHEST_KM = 1.0
+"""A revision farther than this from the glacier's reference outline is of another: margins move, glaciers stay."""
+FARTHEST_FROM_POINT_KM = 20.0
+"""The same where only the registry's point says where the glacier is."""
 LARGEST_OVERLAP = 0.02
 """Share of a revision that may lie on a neighbour's outline: digitising along a shared divide is never exact."""
 
@@ -54,6 +60,7 @@ class Revision:
         reason: why.
         image_date: date of the image, if known.
         scene_ids: scenes it was drawn on.
+        half_pixel_m: half a pixel of the image, m; None for Landsat's 15 m.
         file: name of the file it came in.
     """
 
@@ -65,6 +72,7 @@ class Revision:
     image_date: dt.date | None
     scene_ids: tuple[str, ...]
     file: str
+    half_pixel_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,19 +88,22 @@ class Given:
     editor: str | None = None
     reason: str | None = None
     image_date: dt.date | None = None
+    half_pixel_m: float | None = None
 
 
 def read(path: Path, given: Given) -> list[Revision]:
     """All revisions of a file, in longitude and latitude.
 
     Raises:
-        SourceError: the file cannot be read, has no coordinate system, or lacks an attribute that was not given.
+        SourceError: the file cannot be read, has no coordinate system, lacks an attribute that was not given, or has
+            two outlines by one editor for one glacier and inventory.
     """
     import pyogrio
     import shapely
 
     try:
-        frame = pyogrio.read_dataframe(path)
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        frame = pyogrio.read_dataframe(path, layer=LAYER if LAYER in layers else layers[0])
     except Exception as error:  # GDAL's drivers raise what they like
         raise _refused(
             "an outline file cannot be read", path, f"a vector file ({', '.join(SUFFIXES)})", error
@@ -111,21 +122,41 @@ def read(path: Path, given: Given) -> list[Revision]:
             "editor": given.editor or values.get("editor"),
             "reason": given.reason or values.get("reason"),
         }
-        lacking = [name for name, value in facts.items() if not value]
+        texts = {name: str(value or "").strip() for name, value in facts.items()}
+        lacking = [name for name, text in texts.items() if not text]
         if lacking:
             raise _refused(
                 f"an outline lacks {', '.join(lacking)}",
                 f"{path.name}, feature {number}",
                 "attributes glacier_id, inventory, editor, reason",
                 f"attributes {', '.join(map(str, frame.columns.drop('geometry')))}",
+                "fill them in, or import with --glacier, --inventory or --inventory-field, --editor, --reason",
             )
         geometry = shapely.force_2d(row["geometry"])
         date = given.image_date or _date(values.get("image_date"), f"{path.name}, feature {number}")
         scenes = str(values.get("scene_ids", "")).replace(",", " ").split()
-        texts = {name: str(value) for name, value in facts.items()}
-        found.append(Revision(geometry=geometry, image_date=date, scene_ids=tuple(scenes), file=path.name, **texts))
+        half_pixel_m = _half_pixel(given.half_pixel_m or values.get("half_pixel_m"), f"{path.name}, feature {number}")
+        found.append(
+            Revision(
+                **texts,
+                geometry=geometry,
+                image_date=date,
+                scene_ids=tuple(scenes),
+                file=path.name,
+                half_pixel_m=half_pixel_m,
+            )
+        )
     if not found:
         raise _refused("an outline file is empty", path, "at least one polygon", "none")
+    drawn = Counter((one.glacier_id, one.inventory, one.editor) for one in found)
+    if twice := [key for key, n in drawn.items() if n > 1]:
+        raise _refused(
+            "a file has several outlines of one glacier by one editor",
+            path,
+            "one feature for a glacier, inventory and editor",
+            f"{drawn[twice[0]]} of {', '.join(twice[0])}",
+            "make the parts of a glacier one multipolygon",
+        )
     return found
 
 
@@ -135,6 +166,7 @@ def judge(
     inventories: Sequence[str],
     reference: BaseGeometry | None,
     neighbours: Mapping[str, BaseGeometry],
+    point: tuple[float, float] | None = None,
 ) -> None:
     """Refuse what cannot be an outline of this glacier.
 
@@ -144,6 +176,7 @@ def judge(
         inventories: of the settings.
         reference: the glacier's reference outline, or None when it has none.
         neighbours: outlines of other glaciers near it, by name.
+        point: longitude and latitude of the glacier in the registry, for one without a reference.
 
     Raises:
         SourceError: unknown glacier or inventory; an invalid polygon; far from the glacier; on a neighbour.
@@ -162,12 +195,12 @@ def judge(
             "an outline names an unknown inventory", where, f"one of {', '.join(inventories)}", revision.inventory
         )
     check_outline(revision.geometry, where)
-    if reference is not None:
-        apart = _distance_km(revision.geometry, reference)
-        if apart > FARTHEST_KM:
-            raise _refused(
-                "an outline is far from its glacier", where, f"at most {FARTHEST_KM:g} km away", f"{apart:.0f} km"
-            )
+    place, farthest = reference, FARTHEST_KM
+    if place is None and point is not None:
+        place, farthest = shapely.Point(point), FARTHEST_FROM_POINT_KM
+    apart = 0.0 if place is None else _distance_km(revision.geometry, place)
+    if apart > farthest:
+        raise _refused("an outline is far from its glacier", where, f"at most {farthest:g} km away", f"{apart:.1f} km")
     area = geodesic_area_km2(revision.geometry)
     for name, other in neighbours.items():
         common = shapely.intersection(revision.geometry, other)
@@ -216,6 +249,7 @@ def write(path: Path, revision: Revision, number: int, before: BaseGeometry | No
                     "image_date": revision.image_date.isoformat() if revision.image_date else None,
                     "scene_ids": list(revision.scene_ids),
                     "file": revision.file,
+                    "half_pixel_m": revision.half_pixel_m,
                     "area_before_km2": None if before is None else geodesic_area_km2(before),
                     "area_after_km2": geodesic_area_km2(revision.geometry),
                 },
@@ -240,8 +274,8 @@ def verify(path: Path) -> Verified:
     try:
         facts = json.loads(path.read_text())["features"][0]["properties"]
         keep = ("glacier_id", "inventory", "revision", "editor", "reason", "image_date", "scene_ids", "file")
-        effect = ("area_before_km2", "area_after_km2")
-        return Verified(is_synthetic=facts["is_synthetic"], content={name: facts[name] for name in (*keep, *effect)})
+        more = ("half_pixel_m", "area_before_km2", "area_after_km2")
+        return Verified(is_synthetic=facts["is_synthetic"], content={name: facts[name] for name in (*keep, *more)})
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise _refused("an archived outline cannot be read", path, "GeoJSON as this module writes it", error) from error
 
@@ -280,11 +314,19 @@ def _date(value: Any, where: str) -> dt.date | None:
         raise _refused("an image date cannot be read", where, "YYYY-MM-DD", value) from error
 
 
-def _refused(problem: str, where: object, expected: object, got: object) -> SourceError:
-    return SourceError(
-        problem,
-        where=where,
-        expected=expected,
-        got=got,
-        todo="correct the file and import it again; nothing was changed",
-    )
+def _half_pixel(value: Any, where: str) -> float | None:
+    if value in (None, ""):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 100:
+        raise _refused("half a pixel cannot be read", where, "half_pixel_m above 0 and up to 100 m", value)
+    return number
+
+
+def _refused(
+    problem: str, where: object, expected: object, got: object, todo: str = "correct the file and import it again"
+) -> SourceError:
+    return SourceError(problem, where=where, expected=expected, got=got, todo=f"{todo}; nothing was changed")

@@ -29,6 +29,7 @@ from arctic_assets.provenance import SYNTHETIC, Delivery, Product, SourceObject,
 
 SIDECAR = ".source.json"
 _KIND = ".kind"
+_SUPERSEDED = ".superseded"
 PART = ".part"
 
 
@@ -54,13 +55,11 @@ class Archive:
 
     def objects(self, provider: str) -> list[SourceObject]:
         """All current objects of a provider, sorted by path."""
-        folder = self.root / provider
-        found = [
-            _read_sidecar(sidecar)
-            for sidecar in sorted(folder.rglob(f"*{SIDECAR}"))
-            if sidecar.with_name(sidecar.name.removesuffix(SIDECAR)).is_file()
-        ]
-        return sorted(found, key=lambda o: o.path)
+        return sorted(_described(self.root / provider).values(), key=lambda o: o.path)
+
+    def replaced(self, provider: str) -> dict[Path, SourceObject]:
+        """The objects of a provider whose bytes were replaced since, by the file where those are kept."""
+        return _described(self.root / _SUPERSEDED / provider)
 
     @property
     def is_synthetic(self) -> bool:
@@ -197,7 +196,7 @@ class Archive:
             )
 
     def _put_aside(self, target: Path, held: SourceObject) -> None:
-        aside = self.root / ".superseded" / held.provider / f"{held.path}.{held.sha256[:12]}"
+        aside = self.root / _SUPERSEDED / held.provider / f"{held.path}.{held.sha256[:12]}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         if not aside.exists():
             os.link(target, aside)
@@ -250,6 +249,14 @@ def _check(part: Path, delivery: Delivery) -> str:
 
 def _sidecar(target: Path) -> Path:
     return target.with_name(target.name + SIDECAR)
+
+
+def _described(folder: Path) -> dict[Path, SourceObject]:
+    """Each file of a folder that has a sidecar, and what that says."""
+    sidecars = {
+        sidecar.with_name(sidecar.name.removesuffix(SIDECAR)): sidecar for sidecar in folder.rglob(f"*{SIDECAR}")
+    }
+    return {file: _read_sidecar(sidecars[file]) for file in sorted(sidecars) if file.is_file()}
 
 
 def _write_sidecar(target: Path, found: SourceObject) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from arctic_assets.tables.area import Area, Outline
 from arctic_assets.tables.area_change import AreaChange
 from arctic_assets.tables.balance_period import BalancePeriod
-from arctic_assets.tables.base import Column, Failure, Table, column, soft_violations, violations
+from arctic_assets.tables.base import Column, Failure, Table, column, soft_violations, violations, without_uncertainty
 from arctic_assets.tables.mass_balance import MassBalance
 from arctic_assets.tables.provenance import Gap, SourceObject
 from arctic_assets.tables.temperature import TemperatureAnnual, TemperatureMonthly
@@ -51,4 +51,5 @@ __all__ = [
     "column",
     "soft_violations",
     "violations",
+    "without_uncertainty",
 ]

@@ -24,7 +24,9 @@ class Outline(Table):
     glacier_id: str = column(_GLACIER, key=True)
     inventory: str = column(_INVENTORY, key=True)
     geometry: bytes = column("Outline as WKB, longitude and latitude (EPSG:4326); shared divides are dissolved")
-    n_members: int = column("Number of RGI outlines that make up the glacier", unit="1", hard=(1, None))
+    n_members: int = column(
+        "Number of RGI outlines that make up the glacier", unit="1", hard=(1, None), uncertainty="a count"
+    )
     member_ids: list[str] = column("RGI7 ids of the members")
     member_area_km2: float | None = column(
         "Sum of the members' areas as RGI states them", unit="km2", nullable=True, uncertainty="not given by RGI7"
@@ -41,6 +43,13 @@ class Outline(Table):
     image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)
     method: str = column("How the outline was made")
     scene_ids: list[str] = column("Satellite scenes the outline was drawn on")
+    half_pixel_m: float = column(
+        "Half a pixel of the image: 15 m for Landsat TM, ETM+ and OLI and where nothing is known, as in the record; a "
+        "revision may say another",
+        unit="m",
+        hard=(0, 100),
+        uncertainty="a property of the sensor",
+    )
     flags: list[str] = column(
         "What to know of the mapping: debris_from_rgi7, gaps_filled, assumed_as_rgi7, slc_off, nominal_date"
     )
@@ -96,6 +105,26 @@ class Area(Table):
         unit="km2",
         hard=(0, None),
     )
+    area_sigma_independent_km2: float = column(
+        "Area uncertainty when the errors of boundary pieces of one pixel are independent: half a pixel times "
+        "sqrt(perimeter times a pixel); the lower limit, the truth lies between this and area_sigma_km2",
+        unit="km2",
+        hard=(0, None),
+    )
+    area_repeatability_km2: float | None = column(
+        "Standard deviation of the areas that several editors drew on the same image (Paul et al. 2017), the newest "
+        "outline of each; missing with fewer than two",
+        unit="km2",
+        nullable=True,
+        hard=(0, None),
+        uncertainty="an uncertainty itself",
+    )
+    n_digitisations: int = column(
+        "Number of editors whose outlines are in area_repeatability_km2",
+        unit="1",
+        hard=(0, None),
+        uncertainty="a count",
+    )
     perimeter_km: float = column(
         "Geodesic length of all boundaries, rock islands included, shared divides not",
         unit="km",
@@ -108,8 +137,19 @@ class Area(Table):
     perimeter_islands_km: float = column(
         "Length of the boundaries of rock islands", unit="km", hard=(0, None), uncertainty="as perimeter_km"
     )
-    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None))
-    half_pixel_m: float = column("Half a pixel of the sensor, used for both uncertainties", unit="m", hard=(0, 100))
+    free_share: float = column(
+        "Share of the perimeter that is free to move: not a divide shared with a neighbour of RGI7",
+        unit="1",
+        hard=(0, 1),
+        uncertainty="exact geometry, lines nearer than 1 m being one",
+    )
+    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None), uncertainty="a count")
+    half_pixel_m: float = column(
+        "Half a pixel of the sensor, used for both uncertainties",
+        unit="m",
+        hard=(0, 100),
+        uncertainty="a property of the sensor",
+    )
     rgi_area_km2: float | None = column(
         "Sum of the members' area as RGI states it",
         unit="km2",

@@ -16,7 +16,7 @@ class AreaChange(Table):
 
         name = "area_change"
         title = "Area change"
-        metadata: ClassVar = {"grain": "glacier"}
+        metadata: ClassVar = {"grain": "glacier", "origin": "derived"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     from_inventory: str = column("Inventory with the older image", key=True)
@@ -37,6 +37,9 @@ class AreaChange(Table):
         "sqrt(s1^2 + s2^2 - 2 r s1 s2)",
         unit="km2",
         hard=(0, None),
+    )
+    change_sigma_independent_km2: float = column(
+        "The same when the errors of boundary pieces are independent: the lower limit", unit="km2", hard=(0, None)
     )
     change_bound_km2: float = column(
         "Upper bound of the change's resolution error: both boundaries off by half a pixel to opposite sides",
@@ -60,4 +63,4 @@ class AreaChange(Table):
         hard=(0, 1),
         uncertainty="an assumption; 0 is cautious",
     )
-    significant: bool = column("True when the change is more than 1.96 of its standard deviations")
+    significant: bool = column("True when the change is more than 1.96 of change_sigma_km2, the cautious one")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ _PANDAS_TYPES: dict[object, str] = {
 }
 
 
+NOT_GIVEN = "not_given"
+"""What `sigma_kind` says of a value that its source printed without an uncertainty."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table, as every reader of the registry sees it."""
@@ -56,6 +61,12 @@ class Column:
     warn: Range
     isin: tuple[str, ...]
     uncertainty: str
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether it is a number that must have an uncertainty: measured or computed, and no uncertainty itself."""
+        is_uncertainty = re.search(r"_(sigma|bound)(_|$)", self.name) is not None
+        return bool(self.unit) and self.type in (float, int) and not self.key and not is_uncertainty
 
     @property
     def duckdb_type(self) -> str:
@@ -108,8 +119,8 @@ def column(
         hard: inclusive limits; a row outside is refused.
         warn: inclusive limits; a row outside is kept and shown by a check.
         isin: the allowed values.
-        uncertainty: for a measured or computed quantity: the name of the column that holds its uncertainty,
-            or the reason why there is none.
+        uncertainty: for a measured or computed quantity: the names of the columns that hold its uncertainty, with
+            words between them, or the reason why there is none (a count, a setting, not given by the source).
     """
     return pa.Field(
         nullable=nullable,
@@ -131,10 +142,13 @@ def column(
 class Table(pa.DataFrameModel):
     """Base of all table models: the columns that every row carries, and what can be asked of a model.
 
-    A subclass sets in its `Config` the `name` (in the DuckDB schema `derived`), the `title` and the `grain`;
-    its docstring is the description of the table.
+    A subclass sets in its `Config` the `name` (in the DuckDB schema `derived`), the `title`, the `grain` and, where all
+    its rows have the same, the `origin`; its docstring is the description of the table.
     """
 
+    origin: str = column(
+        "Where the values come from: a kind of measurement, estimate or model, or derived from other tables"
+    )
     source_ids: list[str] = column("Archived provider files this row was made from: provenance.source_object.source_id")
     run_id: str = column("Dagster run that wrote the row")
     code_version: str = column("Version of the method that made the row")
@@ -162,15 +176,16 @@ class Table(pa.DataFrameModel):
         return cast(Any, cls.__config__).metadata["grain"]  # type: ignore[no-any-return]
 
     @classmethod
+    def default_origin(cls) -> str | None:
+        """Origin of all rows of the table, or None where each row says its own."""
+        return cast(Any, cls.__config__).metadata.get("origin")
+
+    @classmethod
     def columns(cls) -> list[Column]:
         """The columns in DDL order: keys first, provenance last."""
-        own = columns_of(cls)
         common = {c.name for c in columns_of(Table)}
-        return (
-            [c for c in own if c.key]
-            + [c for c in own if not c.key and c.name not in common]
-            + [c for c in own if c.name in common]
-        )
+        # stable: within each group as defined
+        return sorted(columns_of(cls), key=lambda c: (not c.key, c.name in common))
 
     @classmethod
     def key(cls) -> list[str]:
@@ -208,6 +223,8 @@ class Table(pa.DataFrameModel):
         """
         columns = cls.columns()
         names = [c.name for c in columns]
+        if "origin" not in frame.columns and (origin := cls.default_origin()):
+            frame = frame.assign(origin=origin)
         unknown = sorted(set(frame.columns) - set(names))
         missing = [c.name for c in columns if c.name not in frame.columns and not c.nullable]
         if unknown or missing:
@@ -339,6 +356,31 @@ def soft_violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
                     frame.loc[out, [*model.key(), c.name]],
                 )
             )
+    return found
+
+
+def without_uncertainty(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
+    """Numbers that are published without saying how sure they are, and rows without an origin.
+
+    A quantity (`Column.is_quantity`) must name the columns of its uncertainty, and in each row that has the number
+    these must have values; or the model says why there is none. A row whose `sigma_kind` is `not_given` says that its
+    source printed none.
+    """
+    found = []
+    names = {c.name for c in model.columns()}
+    said = frame["sigma_kind"].eq(NOT_GIVEN) if "sigma_kind" in frame else pd.Series(False, index=frame.index)
+    for c in (c for c in model.columns() if c.is_quantity):
+        shown = [*model.key(), c.name]
+        if not c.uncertainty:
+            rule = f"{c.name} has an uncertainty, or the model says why not"
+            found.append(Failure(rule, c.name, frame.loc[frame[c.name].notna(), shown]))
+        for name in [n for n in re.findall(r"\w+", c.uncertainty) if n in names - {c.name}]:
+            bad = frame[c.name].notna() & frame[name].isna() & ~said
+            if bad.any():
+                found.append(Failure(f"{name} is there where {c.name} is", name, frame.loc[bad, [*shown, name]]))
+    silent = frame["origin"].eq("") | frame["origin"].isna()
+    if silent.any():
+        found.append(Failure("every row has an origin", "origin", frame.loc[silent, model.key()]))
     return found
 
 

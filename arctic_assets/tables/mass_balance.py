@@ -22,7 +22,7 @@ class MassBalance(Table):
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     year: int = column("Balance year, labelled by its end", hard=(1880, 2100), key=True)
-    origin: str = column("Where the value comes from", key=True, isin=ORIGINS)
+    origin: str = column("Where the values come from", key=True, isin=ORIGINS)
     annual_balance_m_we: float = column(
         "Annual balance",
         unit="m w.e.",
@@ -35,6 +35,11 @@ class MassBalance(Table):
         "Where the uncertainty comes from: as reported, or assumed because none is reported",
         isin=("reported", "assumed", "model"),
     )
+    season_sigma_origin: str | None = column(
+        "The same of the winter and summer balance: assumed when one of the two is",
+        nullable=True,
+        isin=("reported", "assumed"),
+    )
     winter_balance_m_we: float | None = column(
         "Winter balance",
         unit="m w.e.",
@@ -44,7 +49,7 @@ class MassBalance(Table):
         uncertainty="winter_balance_sigma_m_we",
     )
     winter_balance_sigma_m_we: float | None = column(
-        "Uncertainty of the winter balance, where reported", unit="m w.e.", nullable=True, hard=(0, 5)
+        "Uncertainty of the winter balance; see season_sigma_origin", unit="m w.e.", nullable=True, hard=(0, 5)
     )
     summer_balance_m_we: float | None = column(
         "Summer balance",
@@ -55,7 +60,7 @@ class MassBalance(Table):
         uncertainty="summer_balance_sigma_m_we",
     )
     summer_balance_sigma_m_we: float | None = column(
-        "Uncertainty of the summer balance, where reported", unit="m w.e.", nullable=True, hard=(0, 5)
+        "Uncertainty of the summer balance; see season_sigma_origin", unit="m w.e.", nullable=True, hard=(0, 5)
     )
     reference_area_km2: float | None = column(
         "Area the balance refers to; may differ from the outline's",

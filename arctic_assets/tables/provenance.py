@@ -27,7 +27,7 @@ class SourceObject(pa.DataFrameModel):
 
 
 class Gap(pa.DataFrameModel):
-    """A partition without data, and the reason."""
+    """A partition without data, or without a part of it, and the reason."""
 
     asset: str = column("Asset key", key=True)
     partition: str = column("Partition key; empty for an unpartitioned asset", key=True)

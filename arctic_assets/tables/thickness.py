@@ -67,14 +67,14 @@ class Thickness(Table):
         hard=(0, 50),
         uncertainty="volume_sigma_km3 times density / 361.8",
     )
-    density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920))
+    density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920), uncertainty="a setting")
     rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
     sigma_kind: str = column(
         "What thickness_sigma_m is: the record's bands, the product's own error, the larger of both products' error "
         "and half their difference, or the first-order error of the inversion",
         isin=("record_bands", "product", "spread", "first_order"),
     )
-    n_products: int = column("Number of products in the row", unit="1", hard=(1, 2))
+    n_products: int = column("Number of products in the row", unit="1", hard=(1, 2), uncertainty="a count")
     spread_m: float | None = column(
         "Mean absolute difference of the two products where both have ice",
         unit="m",
@@ -105,7 +105,7 @@ class Volume(Table):
 
         name = "volume"
         title = "Volume"
-        metadata: ClassVar = {"grain": "inventory"}
+        metadata: ClassVar = {"grain": "inventory", "origin": "derived"}
 
     glacier_id: str = column(_GLACIER, key=True)
     inventory: str = column("Inventory whose area is used", key=True)

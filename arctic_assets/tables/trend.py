@@ -17,10 +17,13 @@ class Trend(Table):
 
         name = "trend"
         title = "Trends"
-        metadata: ClassVar = {"grain": "glacier"}
+        metadata: ClassVar = {"grain": "glacier", "origin": "derived"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
-    variable: str = column("Series: the column of the annual table that it is of", key=True)
+    variable: str = column(
+        "Series: the column of the annual table that it is of, with the season or the origin where it has several",
+        key=True,
+    )
     unit: str = column("Unit of slope_per_decade, slope_low and slope_high: that of the variable, per decade")
     slope_per_decade: float = column(
         "Median of the slopes between all pairs of years, in `unit`", unit="1", uncertainty=_INTERVAL
@@ -35,6 +38,6 @@ class Trend(Table):
         hard=(0, 1),
         uncertainty="a probability",
     )
-    n: int = column("Number of years with a value", unit="1", hard=(10, None))
+    n: int = column("Number of years with a value", unit="1", hard=(10, None), uncertainty="a count")
     period_start: int = column("First year with a value", hard=(1880, 2100))
     period_end: int = column("Last year with a value", hard=(1880, 2100))

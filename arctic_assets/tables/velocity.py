@@ -15,7 +15,7 @@ class Velocity(Table):
 
         name = "velocity"
         title = "Velocity"
-        metadata: ClassVar = {"grain": "year"}
+        metadata: ClassVar = {"grain": "year", "origin": "satellite"}
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     year: int = column("Calendar year", key=True, hard=(1900, 2100))
@@ -56,7 +56,9 @@ class Velocity(Table):
     below_noise: bool = column(
         "True where the speed is below twice its uncertainty: a mean of magnitudes is then too large"
     )
-    n_outlets: int = column("Number of centrelines in the mean; 1 for a single glacier", unit="1", hard=(1, None))
+    n_outlets: int = column(
+        "Number of centrelines in the mean; 1 for a single glacier", unit="1", hard=(1, None), uncertainty="a count"
+    )
     length_km: float = column(
         "Geodesic length of the centrelines, measured or not",
         unit="km",

@@ -1,4 +1,8 @@
-"""The whole SYNTHETIC sample through the whole graph: what comes out is what was put in."""
+"""The whole SYNTHETIC sample through the whole graph: what comes out is what was put in.
+
+Here: reference outlines, the consensus thickness, temperature, the mark SYNTHETIC, what is missing. Dated outlines and
+what follows from them: `test_sample_truth_outlines`; velocity, mass balance, trends: `test_sample_truth_series`.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +42,12 @@ def truth(whole_sample: Platform) -> Truth:
 
 
 def per_glacier(whole_sample: Platform, model: type[Table], truth: Truth) -> list[tuple[str, pd.Series, GlacierTruth]]:
-    """The one row of each glacier in the reference inventory, beside what was put in."""
+    """The one row of each glacier in the reference inventory and the consensus, beside what was put in."""
     frame = whole_sample.rows(model)
     if "inventory" in frame:
         frame = frame[frame["inventory"] == "rgi7"]
+    if "product" in frame:
+        frame = frame[frame["product"] == "farinotti2019"]
     assert list(frame["glacier_id"]) == sorted(truth.glaciers)
     return [(row["glacier_id"], row, truth.glaciers[row["glacier_id"]]) for _, row in frame.iterrows()]
 
@@ -71,22 +77,6 @@ def test_areas_and_perimeters(whole_sample: Platform, truth: Truth) -> None:
         assert row["n_islands"] == put_in.n_islands, name
         assert row["area_bound_km2"] == pytest.approx(row["perimeter_km"] * row["half_pixel_m"] / 1000), name
         assert 0 < row["area_sigma_km2"] <= row["area_bound_km2"], name
-
-
-def test_archipelago_is_the_sum_of_its_members_without_their_divides(whole_sample: Platform, truth: Truth) -> None:
-    import geopandas as gpd
-    from pyproj import Geod
-
-    geod, members = Geod(ellps="WGS84"), truth.glaciers[ARCHIPELAGO].rgi7_ids
-    (zip_file,) = (whole_sample.current.sample / "rgi7").glob("RGI2000-v7.0-G-09_*.zip")
-    frame = gpd.read_file(f"/vsizip/{zip_file}/{zip_file.stem}.shp")
-    frame = frame[frame["rgi_id"].isin(members)]
-    areas_km2 = [abs(geod.geometry_area_perimeter(outline)[0]) / 1e6 for outline in frame.geometry]
-    margins_km = [geod.geometry_length(outline.exterior) / 1e3 for outline in frame.geometry]
-    row = next(row for name, row, _ in per_glacier(whole_sample, Area, truth) if name == ARCHIPELAGO)
-    assert len(frame) == len(members) > 400
-    assert row["area_km2"] == pytest.approx(sum(areas_km2), rel=1e-3)
-    assert row["perimeter_outer_km"] < 0.9 * sum(margins_km)
 
 
 def test_rock_islands_are_in_the_sample(truth: Truth) -> None:
@@ -125,8 +115,8 @@ def test_volume(whole_sample: Platform, truth: Truth) -> None:
         assert row["static_thickness"], name
 
 
-def test_mass_balance(whole_sample: Platform, truth: Truth) -> None:
-    frame = whole_sample.rows(MassBalance)
+def test_observed_mass_balance(whole_sample: Platform, truth: Truth) -> None:
+    frame = whole_sample.rows(MassBalance).query("origin == 'observed'")
     first = whole_sample.current.start_year
     for name, put_in in truth.glaciers.items():
         own = frame[frame["glacier_id"] == name].set_index("year")
@@ -140,17 +130,23 @@ def test_mass_balance(whole_sample: Platform, truth: Truth) -> None:
 
 
 def test_monthly_temperature(whole_sample: Platform, truth: Truth) -> None:
-    """Within three standard errors of the sampling by points, and 0.002 K for meridians that narrow within a cell."""
-    frame = whole_sample.rows(TemperatureMonthly).set_index(["glacier_id", "month"])["t2m_c"]
+    """Within three standard errors of the sampling by points, and 0.002 K for meridians that narrow within a cell.
+
+    The truth is that over the reference outline. In other years the outline of the nearest inventory is taken, which
+    has lost or not yet lost a part: there the cells are warmer or colder than the mean by a kelvin at the most.
+    """
+    frame = whole_sample.rows(TemperatureMonthly).set_index(["glacier_id", "month"])
+    areas = whole_sample.rows(Area).set_index(["glacier_id", "inventory"])["area_km2"]
     months = set(whole_sample.partitions.months.get_partition_keys())
-    n = 0
+    on_reference = []
     for name, put_in in truth.glaciers.items():
         for month in months & put_in.t2m.keys():
-            sampled = put_in.t2m[month]
-            tolerance = 3 * sampled.sampling_error_k + 0.002
-            assert frame[name, month] == pytest.approx(sampled.t2m_c, abs=tolerance), (name, month)
-            n += 1
-    assert n >= 8 * 16
+            sampled, row = put_in.t2m[month], frame.loc[(name, month)]
+            moved = abs(areas[name, row["inventory"]] / areas[name, "rgi7"] - 1)
+            tolerance = 3 * sampled.sampling_error_k + 0.002 + 1.0 * moved
+            assert row["t2m_c"] == pytest.approx(sampled.t2m_c, abs=tolerance), (name, month)
+            on_reference.append(row["inventory"] == "rgi7")
+    assert len(on_reference) >= 8 * 16 and sum(on_reference) >= 16
 
 
 def test_temperature_has_a_row_for_every_month_of_every_glacier(whole_sample: Platform, truth: Truth) -> None:
@@ -217,7 +213,8 @@ def test_annual_temperature(whole_sample: Platform) -> None:
             adjusted = sum(days * t for days, _, t, _ in months) / n_days
             status = "preliminary" if any(status == "preliminary" for *_, status in months) else "final"
             expected[key] = (mean, adjusted, degree_days, status)
-    annual = whole_sample.rows(TemperatureAnnual).set_index(["glacier_id", "year", "kind"])
+    annual = whole_sample.rows(TemperatureAnnual).query("kind in ['calendar', 'balance_year']")
+    annual = annual.set_index(["glacier_id", "year", "kind"])
     assert {(str(g), int(y), str(k)) for g, y, k in annual.index} == expected.keys()
     got = annual.loc[list(expected)]
     columns = list(zip(*expected.values(), strict=True))
@@ -241,7 +238,12 @@ def test_every_row_of_every_table_is_synthetic(whole_sample: Platform) -> None:
         frame = whole_sample.rows(model)
         assert len(frame), model.table()
         assert frame["is_synthetic"].all(), model.table()
-    assert whole_sample.warehouse.sources()["is_synthetic"].all()
+    assert_all_but_the_literature_are_synthetic(whole_sample.warehouse.sources())
+
+
+def assert_all_but_the_literature_are_synthetic(sources: pd.DataFrame) -> None:
+    """Published balances come with the package; rows are SYNTHETIC by the areas that they are combined with."""
+    assert list(sources.loc[~sources["is_synthetic"], "provider"]) == ["literature"]
 
 
 def test_workbook_says_synthetic(whole_sample: Platform) -> None:
@@ -266,7 +268,7 @@ def test_published_duckdb_says_synthetic_and_holds_the_rows(whole_sample: Platfo
     for model in TABLES:
         pd.testing.assert_frame_equal(published.rows(model), whole_sample.rows(model), check_exact=True)
         assert published.rows(model)["is_synthetic"].all()
-    assert published.sources()["is_synthetic"].all()
+    assert_all_but_the_literature_are_synthetic(published.sources())
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -279,7 +281,7 @@ def coverage(whole_sample: Platform) -> pd.DataFrame:
 
 def test_coverage_gives_a_reason_for_all_that_is_missing(coverage: pd.DataFrame) -> None:
     absent = coverage[coverage["state"].isin(["missing", "partial"])]
-    assert len(absent) > 500
+    assert len(absent) > 400
     assert (absent["reason"] != "").all()
     assert not absent["reason"].str.contains(NO_RECORD, regex=False).any()
     assert (coverage.loc[~coverage.index.isin(absent.index), "reason"] == "").all()
@@ -288,10 +290,11 @@ def test_coverage_gives_a_reason_for_all_that_is_missing(coverage: pd.DataFrame)
 @pytest.mark.parametrize(
     ("glacier", "variable", "year", "reason"),
     [
-        ("yuri", "area", 1995, "no Landsat outline of 1995"),
-        ("yuri", "volume", 2015, "no Landsat outline of 2015"),
-        (ARCHIPELAGO, "mass_balance", 2003, "no WGMS id in the registry"),
-        ("mccall", "mass_balance", 1985, "no annual balance of WGMS id"),
+        (ARCHIPELAGO, "area", 1995, "no outline: no scene: a box 556 km wide"),
+        (ARCHIPELAGO, "volume", 2015, "no outline: no scene: a box 556 km wide"),
+        ("yuri", "velocity", 2010, "low_coverage: 0% of the centreline"),
+        ("austre_broeggerbreen", "velocity", 1986, "no ITS_LIVE mosaic for region 07 in 1986"),
+        ("taku", "velocity", 1984, "no ITS_LIVE mosaic"),
         ("taku", "temperature_monthly", 1984, "the monthly partitions begin in 1985-01"),
         ("taku", "temperature_annual", 1984, "the monthly partitions begin in 1985-01"),
     ],
@@ -303,10 +306,16 @@ def test_coverage_reasons(coverage: pd.DataFrame, glacier: str, variable: str, y
 
 
 def test_coverage_agrees_with_the_tables(whole_sample: Platform, coverage: pd.DataFrame) -> None:
+    """Years with an observed balance are present, those with a reconstruction or a model only are modelled."""
     balance = whole_sample.rows(MassBalance)
-    there = coverage[(coverage["variable"] == "mass_balance") & (coverage["state"] == "present")]
+    own = coverage[coverage["variable"] == "mass_balance"]
+
+    def pairs(frame: pd.DataFrame) -> set[tuple[str, int]]:
+        return {(str(name), int(year)) for name, year in zip(frame["glacier_id"], frame["year"], strict=True)}
+
+    observed = pairs(balance.query("origin == 'observed'"))
+    assert pairs(own.query("state == 'present'")) == observed
+    assert pairs(own.query("state == 'modelled'")) == pairs(balance) - observed
     last = whole_sample.partitions.years.get_partition_keys()[-1]
-    pairs = set(zip(balance["glacier_id"], balance["year"], strict=True))
-    assert set(zip(there["glacier_id"], there["year"], strict=True)) == pairs
     assert coverage["year"].max() == int(last)
     assert set(coverage["variable"]) == {model.table() for model in TABLES} - {"outline"}

@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -22,11 +20,23 @@ import xarray as xr
 from netCDF4 import Dataset
 
 from arctic_assets import settings
-from arctic_assets.automation.build import Extent, Outcome
+from arctic_assets.automation.build import Extent
 from arctic_assets.sample.common import NOTICE_MEMBER
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import Area, MassBalance, Outline, TemperatureMonthly, Thickness
-from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, copy_of, platform
+from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, platform
+from arctic_assets_tests.testkit.wrong import (
+    Case,
+    Spoil,
+    assert_told,
+    assert_whole,
+    cut,
+    digests,
+    edit_csv,
+    edit_zip,
+    page,
+    spoiled,
+)
 
 EXTENT = Extent(start="2020-01", end="2020-03")
 DERIVED = "group:raw or group:derived"
@@ -35,27 +45,11 @@ T2M = "era5/era5_monthly_t2m_1979-2020_07_svalbard_jan_mayen.nc"
 INVARIANT = "era5/era5_invariant_08_scandinavia.nc"
 OUTLINES = "rgi7/RGI2000-v7.0-G-07_svalbard_jan_mayen.zip"
 FOG = "wgms/DOI-WGMS-FoG-2026-02-10.zip"
+BALANCES = "data/mass_balance.csv"
 THICKNESS = "farinotti/RGI60-08/RGI60-08.01657_thickness.tif"
-
-Spoil = Callable[[Path], None]
-
-
-@pytest.fixture
-def built(small_home: Platform, tmp_path: Path) -> Platform:
-    """A home in which all went well, and its mirror."""
-    return copy_of(small_home, tmp_path)
 
 
 # --- how files go wrong -----------------------------------------------------------------------------------------------
-
-
-def cut(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-
-
-def page(path: Path) -> None:
-    path.write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
 
 
 def edit_netcdf(change: Callable[[Dataset], None]) -> Spoil:
@@ -107,20 +101,6 @@ def to_11_875_east(data: xr.Dataset) -> xr.Dataset:
     return data.sel(longitude=slice(None, 11.75))
 
 
-def edit_zip(change: Callable[[dict[str, bytes]], None]) -> Spoil:
-    """Members changed, added, or taken out."""
-
-    def spoil(path: Path) -> None:
-        with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-        change(members)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
-
-    return spoil
-
-
 def climbs_out(members: dict[str, bytes]) -> None:
     members["../../../outside.txt"] = b"I should not be here"
 
@@ -156,17 +136,6 @@ def bowtie(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     return frame
 
 
-def edit_balances(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Spoil:
-    def edit(members: dict[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            file = Path(name) / "table.csv"
-            file.write_bytes(members["data/mass_balance.csv"])
-            change(pd.read_csv(file, dtype=str)).to_csv(file, index=False)
-            members["data/mass_balance.csv"] = file.read_bytes()
-
-    return edit_zip(edit)
-
-
 def other_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns={"annual_balance": "b_a", "glacier_id": "glacier"})
 
@@ -194,21 +163,6 @@ def in_millimetres(path: Path) -> None:
 
 
 # --- what must come of it ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Case:
-    """A wrong file, the part of the graph that meets it, and words that the message must have."""
-
-    path: str
-    spoil: Spoil
-    raw: str
-    derived: str
-    words: tuple[str, ...]
-
-    @property
-    def part(self) -> str:
-        return f'key:"{self.raw}" or key:"{self.derived}"'
 
 
 def era5(path: str, spoil: Spoil, *words: str) -> Case:
@@ -240,8 +194,8 @@ REFUSED = {
     "no .prj": rgi7(edit_zip(without_prj), "not complete", "no .prj"),
     "id twice": rgi7(edit_outlines(one_id_twice), "the same id twice", "every rgi_id once", "RGI2000-v7.0-G-07-00"),
     "FoG climbs out": fog(edit_zip(climbs_out), "climb out", "../../../outside.txt"),
-    "FoG of unknown schema": fog(edit_balances(other_columns), "no known schema", "annual_balance", "b_a"),
-    "FoG with 200 m w.e.": fog(edit_balances(impossible_balance), "less than 20 m w.e.", "298 in 1970: 200"),
+    "FoG of unknown schema": fog(edit_csv(BALANCES, other_columns), "no known schema", "annual_balance", "b_a"),
+    "FoG with 200 m w.e.": fog(edit_csv(BALANCES, impossible_balance), "less than 20 m w.e.", "298 in 1970: 200"),
     "FoG with half a datapackage": fog(edit_zip(not_json), "cannot be opened", "JSONDecodeError", "fetch it again"),
     "thickness without CRS": farinotti(without_crs, "does not say where it is", "a CRS (UTM)"),
     "thickness in millimetres": farinotti(in_millimetres, "thicker than any glacier", "at most 1700 m"),
@@ -255,40 +209,6 @@ REFUSED_LATER = {
         edit_outlines(bowtie), "Self-intersection at lon 11.8", "RGI2000-v7.0-G-07-00271", "repair it"
     ),
 }
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """All files of an archive but its locks, with their checksums."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and ".locks" not in path.parts
-    }
-
-
-def spoiled(built: Platform, case: Case) -> bytes:
-    """The wrong file in place of the good one, whose bytes are returned."""
-    path = Path(built.current.mirror) / case.path
-    good = path.read_bytes()
-    case.spoil(path)
-    assert path.read_bytes() != good
-    return good
-
-
-def assert_told(outcome: Outcome, failed: str, case: Case) -> None:
-    assert not outcome.is_good
-    assert list(outcome.failed) == [failed]
-    message = outcome.failed[failed]
-    assert case.path in message
-    assert ".part" not in message
-    for word in ("expected: ", "got: ", "what to do: ", *case.words):
-        assert word in message
-
-
-def assert_whole(archive: Archive) -> None:
-    assert not list(archive.root.rglob("*.part"))
-    for found in archive.all_objects():
-        archive.verify(found)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -334,7 +254,7 @@ def test_one_wrong_source_does_not_stop_the_others(built: Platform, tmp_path: Pa
     fresh = platform(tmp_path / "fresh", built.current.mirror, built.current.glaciers)
     outcome = fresh.build(DERIVED, Extent(("engabreen",), EXTENT.start, EXTENT.end))
     assert list(outcome.failed) == ["raw/fog"]
-    assert outcome.skipped == ["derived/mass_balance"]
+    assert outcome.skipped == ["derived/balance_period", "derived/mass_balance", "derived/trend"]
     assert fresh.rows(MassBalance).empty
     for model in (Outline, Area, Thickness, TemperatureMonthly):
         assert set(fresh.rows(model)["glacier_id"]) == {"engabreen"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import numpy as np
@@ -21,6 +21,7 @@ from arctic_assets.definitions import build_defs
 from arctic_assets.tables import (
     TABLES,
     Area,
+    BalancePeriod,
     Failure,
     MassBalance,
     Outline,
@@ -29,8 +30,10 @@ from arctic_assets.tables import (
     TemperatureMonthly,
     Thickness,
     Volume,
+    column,
     soft_violations,
     violations,
+    without_uncertainty,
 )
 from arctic_assets.tables.base import SHOWN_ROWS
 from arctic_assets_tests.publish.rows import gaps, rows, sources
@@ -134,6 +137,13 @@ def annual_means(values: list[tuple[str, float, int]]) -> Frames:
     return {TemperatureMonthly: rows(TemperatureMonthly, monthly), TemperatureAnnual: rows(TemperatureAnnual, annual)}
 
 
+def turned_final(value: tuple[str, float | None]) -> Record:
+    """Status, and how far the month moved, K."""
+    status, move = value
+    preliminary = None if move is None else -10.0 - move
+    return {"month": "2001-01", "t2m_c": -10.0, "t2m_preliminary_c": preliminary, "status": status}
+
+
 def seasons(value: tuple[float, float | None, float | None]) -> Record:
     annual, winter, summer = value
     balance = {"annual_balance_m_we": annual, "winter_balance_m_we": winter, "summer_balance_m_we": summer}
@@ -181,6 +191,12 @@ BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
         one_table(TemperatureMonthly, lambda t: {"month": "2001-01", "t2m_c": -10.0, "t2m_adjusted_c": t}),
         good=[-10.0, -18.0, -2.0, None],
         bad=-18.1,
+    ),
+    across.final_is_near_preliminary: Breaking(
+        one_table(TemperatureMonthly, turned_final),
+        good=[("final", 0.0), ("final", 0.099), ("final", -0.099), ("preliminary", 5.0), ("final", None)],
+        bad=("final", -0.101),
+        not_judged=2,
     ),
     across.annual_is_mean_of_months: Breaking(
         annual_means,
@@ -263,7 +279,7 @@ def damaged(model: type[Table], **values: Any) -> pd.DataFrame:
         (MassBalance, {"glacier_id": "g2", "year": 2003}, "key (glacier_id, year, origin) is unique", 3),
         (Thickness, {"thickness_m": 801.0}, "thickness_m is 1 to 800 m", 2),
         (Volume, {"volume_km3": 0.0}, "volume_km3 is 0.0001 to 20000 km3", 2),
-        (TemperatureAnnual, {"n_months": 11}, "n_months is 12 to 12", 2),
+        (TemperatureAnnual, {"n_months": 2}, "n_months is 3 to 12", 2),
         (Outline, {"source_ids": None}, "source_ids is never missing", 2),
     ],
 )
@@ -320,6 +336,40 @@ def test_every_row_has_its_source(how: list[str], n_bad: int) -> None:
         assert len(shown(found)) == min(n_bad, SHOWN_ROWS)
 
 
+@pytest.mark.parametrize("model", TABLES, ids=lambda model: model.table())
+def test_every_quantity_of_every_table_has_an_uncertainty_or_says_why_not(model: type[Table]) -> None:
+    quantities = [c for c in model.columns() if c.is_quantity]
+    assert [c.name for c in quantities if not c.uncertainty] == []
+    assert without_uncertainty(model, model.no_rows()) == []
+
+
+def test_a_number_without_its_uncertainty_is_found() -> None:
+    """One of five balances lacks its sigma; a second says that its source printed none; a third has no origin."""
+    record = {"balance_m_we_yr": -0.5, "balance_sigma_m_we_yr": 0.1, "sigma_kind": "published", "origin": "literature"}
+    frame = rows(BalancePeriod, [{"glacier_id": f"g{i}", **record} for i in range(5)])
+    assert without_uncertainty(BalancePeriod, frame) == []
+    frame.loc[1, "balance_sigma_m_we_yr"] = np.nan
+    frame.loc[2, ["balance_sigma_m_we_yr", "sigma_kind"]] = [np.nan, "not_given"]
+    frame.loc[3, "origin"] = ""
+    found = evidence(Judged(len(frame), without_uncertainty(BalancePeriod, frame)), severity=ERROR)
+    assert not found.passed and numbers(found) == (5, 2)
+    assert {row["glacier_id"] for row in shown(found)} == {"g1", "g3"}
+
+
+def test_a_quantity_whose_model_says_nothing_is_found() -> None:
+    class Bare(Table):
+        class Config:
+            name = "bare"
+            metadata: ClassVar = {"grain": "none", "origin": "derived"}
+
+        depth_m: float = column("Depth", unit="m")
+        n_points: int = column("Number of points", unit="1", uncertainty="a count")
+
+    frame = rows(Bare, [{"depth_m": 1.0}, {"depth_m": 2.0}])
+    found = without_uncertainty(Bare, frame)
+    assert [(f.column, len(f.rows)) for f in found] == [("depth_m", 2)]
+
+
 def test_no_glacier_is_missing() -> None:
     registry = glaciers.load()
     reason = "no RGI7 outlines of region 08 in the archive"
@@ -374,7 +424,7 @@ def tamper(found: Platform, *statements: str) -> None:
 
 def test_all_checks_pass_on_what_was_built(built: Platform) -> None:
     found = run_checks(built)
-    assert len(found) == len(RULES) + 4 * len(TABLES)
+    assert len(found) == len(RULES) + 5 * len(TABLES)
     assert [key for key, check in found.items() if not check.passed] == []
     for model in TABLES:
         assert numbers(found[model.table(), "fits_model"]) == (len(built.rows(model)), 0)

@@ -54,6 +54,7 @@ def _value(column: Column) -> Any:
         str: column.name,
         bool: False,
         bytes: box(10.0, 78.0, 10.5, 78.2).wkb,
+        dt.date: RECORDED.date(),
         dt.datetime: RECORDED,
         list[str]: [f"{column.name} 1", f"{column.name} 2"],
         list[float]: [0.25, 0.75],

@@ -16,6 +16,7 @@ from PIL import Image
 from arctic_assets import glaciers
 from arctic_assets.publish.coverage import (
     NO_RECORD,
+    SOME_SEASONS,
     STATES,
     coverage_figure,
     coverage_markdown,
@@ -101,12 +102,15 @@ def test_annual_temperature_is_that_of_the_calendar_year() -> None:
         TemperatureAnnual,
         [
             {"glacier_id": "taku", "year": 1985, "kind": "balance_year", "status": "final"},
+            {"glacier_id": "taku", "year": 1985, "kind": "jja", "status": "preliminary"},
             {"glacier_id": "taku", "year": 1986, "kind": "calendar", "status": "preliminary"},
+            {"glacier_id": "taku", "year": 1986, "kind": "jja", "status": "final"},
         ],
     )
     found = covered({TemperatureAnnual: frame})
-    assert found["taku", "temperature_annual", 1985][0] == "missing"
-    assert found["taku", "temperature_annual", 1986][0] == "preliminary"
+    assert found["taku", "temperature_annual", 1985] == ("partial", SOME_SEASONS)
+    assert found["taku", "temperature_annual", 1986] == ("preliminary", "")
+    assert found["yuri", "temperature_annual", 1986] == ("missing", NO_RECORD)
 
 
 def test_inventories_stand_at_the_year_of_their_image() -> None:

@@ -37,8 +37,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, land: rgi7.Landscape) -> tupl
 def means(
     root: Path, land: rgi7.Landscape, glacier_id: str, years: list[int], folder: Path
 ) -> dict[int, velocity.LineMean | str]:
-    """Along all main lines of a glacier as if they were one; the reason where there is no window."""
-    lines = [m.piece.lines[-1] for m in land.of(glacier_id) if m.area_km2 >= sample.SMALLEST_KM2]
+    """Along all measured main lines of a glacier, of a group's outlets, as if they were one; the reason where there is
+    no window."""
+    members = land.of(glacier_id)
+    outlets = [m for m in members if m.marine] if len(members) > 1 else []
+    lines = [m.piece.lines[-1] for m in outlets or members if m.area_km2 >= sample.SMALLEST_KM2]
     points = [velocity.sample_points(line) for line in lines]
     lon, lat, weights = (np.concatenate(part) for part in zip(*points, strict=True))
     regions = {glacier_id: glaciers.load()[glacier_id].itslive_region}
@@ -80,7 +83,7 @@ def test_format_is_the_providers(made: tuple[Path, Truth]) -> None:
                 assert 32767 in raster.read(1)
 
 
-@pytest.mark.parametrize("glacier_id", ["taku", "parrish", "engabreen", "austre_broeggerbreen"])
+@pytest.mark.parametrize("glacier_id", ["wykeham_south", "taku", "parrish", "engabreen", "austre_broeggerbreen"])
 def test_what_went_in_comes_out(
     made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: Path, glacier_id: str
 ) -> None:
@@ -108,6 +111,10 @@ def test_archipelago(made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: P
     put = made[1][ARCHIPELAGO][2010]
     assert mean.coverage_fraction == 1
     assert mean.speed_m_yr == pytest.approx(put.speed_m_yr, rel=0.02)
+    assert put.whole_line_m_yr == put.speed_m_yr
+    outlets = [m for m in land.of(ARCHIPELAGO) if m.marine]
+    assert put.n_outlets == sum(m.area_km2 >= sample.SMALLEST_KM2 for m in outlets) < len(outlets) < 480
+    assert 0.98 < put.coverage_fraction < 1
 
 
 def test_small_ice_is_not_measured(made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: Path) -> None:

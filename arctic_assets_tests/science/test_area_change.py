@@ -20,7 +20,8 @@ REAL = Path(__file__).parents[3] / "shared/real/revisions/austre_broeggerbreen_n
 
 def areas(*rows: tuple[Any, ...], **more: Any) -> pd.DataFrame:
     names = ["glacier_id", "inventory", "area_km2", "area_bound_km2", "area_sigma_km2", "image_date"]
-    return pd.DataFrame(rows, columns=names).assign(**more)
+    frame = pd.DataFrame(rows, columns=names)
+    return frame.assign(area_sigma_independent_km2=frame["area_sigma_km2"] / 10).assign(**more)
 
 
 OLD = ("a", "1985", 10.0, 0.4, 0.3, dt.date(1985, 8, 1))
@@ -35,6 +36,7 @@ def test_a_change_with_its_own_uncertainty() -> None:
     assert row["years"] == pytest.approx(years)
     assert row["change_km2"] == -2
     assert row["change_sigma_km2"] == pytest.approx(0.5)
+    assert row["change_sigma_independent_km2"] == pytest.approx(0.05)
     assert row["change_bound_km2"] == pytest.approx(0.9)
     assert row["rate_km2_yr"] == pytest.approx(-2 / years)
     assert row["rate_sigma_km2_yr"] == pytest.approx(0.5 / years)

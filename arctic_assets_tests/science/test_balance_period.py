@@ -90,7 +90,7 @@ def test_surveys_of_the_same_period_stay_apart() -> None:
     assert left_out == []
     frame, left_out = rows(change(survey_id=""), change(survey_id="", elevation_change_m=-9.0))
     assert frame["balance_m_we_yr"].tolist() == [-0.85]
-    assert len(left_out) == 1 and "engabreen" in left_out[0]
+    assert len(left_out) == 1 and left_out[0][0] == "engabreen" and "the first is taken" in left_out[0][1]
 
 
 def test_nothing_gives_nothing() -> None:

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio import Affine
+from scipy.ndimage import distance_transform_edt
 
 from arctic_assets.errors import SourceError
 from arctic_assets.science import clean_ice, geometry
@@ -249,6 +250,30 @@ def test_gaps_of_landsat_7_are_filled(width: int) -> None:
     )
     assert two.share_unclassified < 0.01
     assert area_km2(two) == pytest.approx(true_km2(smaller), rel=2e-3)
+
+
+@pytest.mark.parametrize("reach", [0.4, 1.0, 2.5, 7.5, 40.0])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_gaps_are_filled_as_by_distances_over_the_whole_grid(reach: float, share: float) -> None:
+    draw = np.random.default_rng(7)
+    ice, seen, inside = draw.random((40, 60)) < 0.5, draw.random((40, 60)) < share, draw.random((40, 60)) < 0.5
+    seen[10:30, 20:45] = False
+    distance, nearest = distance_transform_edt(~seen, return_indices=True)
+    core = distance > reach
+    wide = ~seen & (distance_transform_edt(~core) <= reach) if core.any() else core
+    filled, is_wide = clean_ice._filled(ice, seen, inside, reach)
+    assert (is_wide == wide).all()
+    assert (filled == np.where(wide, inside, ice[tuple(nearest)])).all()
+
+
+def test_growth_goes_to_the_nearer_glacier() -> None:
+    inside, other = cells(disc(900)), disc(700, 2500, 400)
+    mask = np.random.default_rng(7).random((SIZE, SIZE)) < 0.3
+    theirs = cells(other)
+    nearer = distance_transform_edt(~theirs) < distance_transform_edt(~inside)
+    found = clean_ice._of_others(mask, inside, other, TRANSFORM)
+    assert (found == (mask & nearer & ~theirs)).all() and found.any()
+    assert not clean_ice._of_others(mask, inside, shapely.Polygon(), TRANSFORM).any()
 
 
 def test_a_cloud_at_the_margin_neither_adds_nor_takes() -> None:

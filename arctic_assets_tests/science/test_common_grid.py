@@ -11,7 +11,15 @@ from pyproj import Transformer
 from rasterio.warp import transform_bounds
 
 from arctic_assets.errors import SourceError
-from arctic_assets.science.common_grid import Grid, GridThickness, common_grid, mosaic, outline_fraction, to_grid
+from arctic_assets.science.common_grid import (
+    Grid,
+    GridThickness,
+    common_grid,
+    mosaic,
+    outline_fraction,
+    reach,
+    to_grid,
+)
 
 CONSENSUS = Path(__file__).parents[3] / "shared/real/mirror/farinotti/RGI60-11/RGI60-11.00897_thickness.tif"
 GRID = Grid(32633, 50.0, 430000.0, 8760000.0, (40, 60))
@@ -84,6 +92,19 @@ def test_raster_that_does_not_reach_has_no_ice() -> None:
     nothing = to_grid(np.zeros((0, 0)), Affine(50, 0, 430000, 0, -50, 8760000), "EPSG:32633", GRID)
     for found in (far, nothing):
         assert found.mean_m.shape == GRID.shape and not found.mean_m.any() and not found.ice_fraction.any()
+
+
+@pytest.mark.parametrize("epsg", [32632, 32633, 32635])
+@pytest.mark.parametrize("cell_m", [25.0, 200.0])
+def test_all_ice_that_a_raster_gives_lies_within_its_reach(epsg: int, cell_m: float) -> None:
+    west, north = Transformer.from_crs(32633, epsg, always_xy=True).transform(430612, 8759410)
+    shape, transform = (6, 4), Affine(cell_m, 0, west, 0, -cell_m, north)
+    found = to_grid(np.full(shape, 80.0), transform, f"EPSG:{epsg}", GRID)
+    box = reach(shape, transform, f"EPSG:{epsg}", GRID.epsg)
+    rows, columns = np.nonzero(found.ice_fraction)
+    x, y = GRID.left + (columns + 0.5) * GRID.cell_m, GRID.top - (rows + 0.5) * GRID.cell_m
+    assert rows.size and shapely.contains_xy(box, x, y).all()
+    assert not box.intersects(shapely.box(430612 + 8 * cell_m + 400, 8758000, 440000, 8760000))
 
 
 def test_overlap_of_tiles_counts_once() -> None:

@@ -14,19 +14,24 @@ from pyproj import Geod
 from arctic_assets.errors import SourceError, TableError
 from arctic_assets.science.geometry import geodesic_area_km2
 from arctic_assets.science.temperature import (
+    PERIODS,
     FieldError,
     Grid,
     IncompleteYear,
     Weights,
+    annual_sigma,
     annual_temperature,
     coverage_weights,
+    in_periods,
     kelvin_to_celsius,
     land_fraction,
     lapse_adjust,
     orography_m,
     positive_degree_days,
+    temperature_sigma,
     zonal_mean,
 )
+from arctic_assets.tables import TemperatureAnnual
 
 SHARED = Path(__file__).parents[3] / "shared"
 MIRROR = SHARED / "real" / "mirror"
@@ -345,12 +350,17 @@ def test_temperature_of_hintereisferner_in_era5() -> None:
     assert weights.covered_fraction.tolist() == [1.0]
     assert land[0] == pytest.approx(0.9987, abs=5e-5)
     assert 1500 < surface_m < 3000
-    frame = pd.DataFrame({"glacier_id": "hef", "month": months, "t2m_c": t2m_c, "t2m_adjusted_c": np.nan})
-    annual, incomplete = annual_temperature(frame)
-    assert annual["kind"].value_counts().to_dict() == {"calendar": 40, "balance_year": 39}
+    none = {"t2m_land_c": np.nan, "t2m_adjusted_c": np.nan}
+    annual, incomplete = annual_temperature(
+        pd.DataFrame({"glacier_id": "hef", "month": months, "t2m_c": t2m_c, **none})
+    )
+    whole = {"calendar": 40, "mam": 40, "jja": 40, "son": 40, "balance_year": 39, "djf": 39}
+    assert annual["kind"].value_counts().to_dict() == whole
     assert incomplete == [
         IncompleteYear("hef", 1979, "balance_year", 9),
+        IncompleteYear("hef", 1979, "djf", 2),
         IncompleteYear("hef", 2019, "balance_year", 3),
+        IncompleteYear("hef", 2019, "djf", 1),
     ]
 
 
@@ -390,9 +400,83 @@ def test_degree_days_are_at_least_those_of_the_mean_and_not_negative(t_c: float,
 def monthly(glacier_id: str, start: str, n: int) -> pd.DataFrame:
     dates = pd.period_range(start, periods=n, freq="M")
     t = -5 + 12 * np.sin(2 * np.pi * (dates.month - 4) / 12) + 0.1 * np.arange(n)
-    return pd.DataFrame(
-        {"glacier_id": glacier_id, "month": dates.strftime("%Y-%m"), "t2m_c": t, "t2m_adjusted_c": t - 3.25}
-    )
+    values = {"t2m_c": t, "t2m_land_c": t + 1.5, "t2m_adjusted_c": t - 3.25}
+    return pd.DataFrame({"glacier_id": glacier_id, "month": dates.strftime("%Y-%m"), **values})
+
+
+def years(annual: pd.DataFrame) -> pd.DataFrame:
+    """Without the seasons."""
+    return annual[annual["kind"].isin(["calendar", "balance_year"])].reset_index(drop=True)
+
+
+def test_the_table_takes_the_kinds_there_are() -> None:
+    kind, n_months = (next(c for c in TemperatureAnnual.columns() if c.name == name) for name in ("kind", "n_months"))
+    assert kind.isin == tuple(PERIODS)
+    lengths = {period.n_months for period in PERIODS.values()}
+    assert n_months.hard == (min(lengths), max(lengths))
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last"),
+    [
+        ("calendar", "2004-01", "2004-12"),
+        ("balance_year", "2003-10", "2004-09"),
+        ("djf", "2003-12", "2004-02"),
+        ("mam", "2004-03", "2004-05"),
+        ("jja", "2004-06", "2004-08"),
+        ("son", "2004-09", "2004-11"),
+    ],
+)
+def test_months_of_a_period(kind: str, first: str, last: str) -> None:
+    found = in_periods(monthly("g", "2002-01", 48))
+    own = found[(found["kind"] == kind) & (found["year"] == 2004)]
+    assert list(own["month"]) == list(pd.period_range(first, last, freq="M").strftime("%Y-%m"))
+    assert len(own) == PERIODS[kind].n_months
+
+
+def test_each_month_is_in_a_calendar_year_a_balance_year_and_a_season() -> None:
+    frame = monthly("g", "1999-05", 30)
+    found = in_periods(frame).assign(of=lambda parts: parts["kind"].where(parts["kind"].str.len() > 3, "season"))
+    counts = found.groupby(["month", "of"]).size().unstack()
+    assert (counts == 1).all(axis=None) and list(counts.columns) == ["balance_year", "calendar", "season"]
+    assert list(counts.index) == list(frame["month"])
+
+
+def test_seasons_weigh_months_by_their_days() -> None:
+    frame = monthly("g", "2003-12", 12).set_index("month")  # the winter of a leap year
+    annual = annual_temperature(frame.reset_index())[0].set_index(["kind", "year"])
+    for kind, months, days in (
+        ("djf", ["2003-12", "2004-01", "2004-02"], [31, 31, 29]),
+        ("mam", ["2004-03", "2004-04", "2004-05"], [31, 30, 31]),
+        ("jja", ["2004-06", "2004-07", "2004-08"], [30, 31, 31]),
+        ("son", ["2004-09", "2004-10", "2004-11"], [30, 31, 30]),
+    ):
+        row, own = annual.loc[(kind, 2004)], frame.loc[months]
+        assert row["n_months"] == 3
+        for name in ("t2m_c", "t2m_land_c", "t2m_adjusted_c"):
+            assert row[name] == pytest.approx(np.average(own[name], weights=days), abs=1e-12), (kind, name)
+        expected = positive_degree_days(own["t2m_c"], days).sum()
+        assert row["degree_days_k_d"] == pytest.approx(expected, rel=1e-12)
+    assert annual.loc["jja", "degree_days_k_d"].item() > 10 * annual.loc["djf", "degree_days_k_d"].item()
+    assert set(annual.index.get_level_values("kind")) == {"djf", "mam", "jja", "son"}
+
+
+def test_degree_days_of_the_seasons_sum_to_those_of_their_year() -> None:
+    annual = annual_temperature(monthly("g", "2003-12", 13))[0]
+    by_kind = annual[annual["year"] == 2004].set_index("kind")["degree_days_k_d"]
+    frame = monthly("g", "2003-12", 13).set_index("month")["t2m_c"]
+    december = positive_degree_days(frame[["2003-12", "2004-12"]], 31)
+    seasons = by_kind[["djf", "mam", "jja", "son"]].sum()
+    assert seasons - december[0] + december[1] == pytest.approx(by_kind["calendar"], rel=1e-12)
+
+
+def test_a_season_needs_its_three_months_whatever_the_year_lacks() -> None:
+    frame = monthly("g", "2003-12", 12)
+    annual, incomplete = annual_temperature(frame[~frame["month"].isin(["2004-02", "2004-07"])])
+    assert annual[["year", "kind"]].apply(tuple, axis=1).tolist() == [(2004, "mam"), (2004, "son")]
+    assert [i for i in incomplete if len(i.kind) == 3] == [
+        IncompleteYear("g", 2004, "djf", 2), IncompleteYear("g", 2004, "jja", 2),
+    ]  # fmt: skip
 
 
 def test_years_weigh_months_by_their_days() -> None:
@@ -406,11 +490,17 @@ def test_years_weigh_months_by_their_days() -> None:
         assert row["n_months"] == 12
         assert row["t2m_c"] == pytest.approx(np.average(frame["t2m_c"][part], weights=days[part]), abs=1e-12)
         assert row["t2m_adjusted_c"] == pytest.approx(row["t2m_c"] - 3.25, abs=1e-12)
+        assert row["t2m_land_c"] == pytest.approx(row["t2m_c"] + 1.5, abs=1e-12)
         expected = positive_degree_days(frame["t2m_c"][part], days[part]).sum()
         assert row["degree_days_k_d"] == pytest.approx(expected, rel=1e-12)
-    assert incomplete == [IncompleteYear("g", 2003, "calendar", 3), IncompleteYear("g", 2005, "balance_year", 3)]
+    assert incomplete == [
+        IncompleteYear("g", 2003, "calendar", 3),
+        IncompleteYear("g", 2003, "son", 2),
+        IncompleteYear("g", 2005, "balance_year", 3),
+        IncompleteYear("g", 2005, "djf", 1),
+    ]
     assert list(annual.columns) == [
-        "glacier_id", "year", "kind", "t2m_c", "t2m_adjusted_c", "n_months", "degree_days_k_d",
+        "glacier_id", "year", "kind", "t2m_c", "t2m_land_c", "t2m_adjusted_c", "n_months", "degree_days_k_d",
     ]  # fmt: skip
 
 
@@ -420,28 +510,35 @@ def test_a_year_that_lacks_a_month_has_no_row() -> None:
     null = frame.assign(t2m_c=frame["t2m_c"].where(frame["month"] != "1986-11"))
     for lacking in (absent, null):
         annual, incomplete = annual_temperature(lacking)
-        assert annual[["year", "kind"]].apply(tuple, axis=1).tolist() == [
+        assert years(annual)[["year", "kind"]].apply(tuple, axis=1).tolist() == [
             (1985, "calendar"), (1986, "balance_year"), (1987, "calendar"),
         ]  # fmt: skip
         assert IncompleteYear("g", 1986, "calendar", 11) in incomplete
         assert IncompleteYear("g", 1987, "balance_year", 11) in incomplete
 
 
-def test_an_adjusted_mean_needs_all_adjusted_months() -> None:
+@pytest.mark.parametrize(("name", "offset_k"), [("t2m_adjusted_c", -3.25), ("t2m_land_c", 1.5)])
+def test_other_means_need_all_months_of_their_own(name: str, offset_k: float) -> None:
     frame = monthly("g", "1985-01", 24)
-    frame.loc[3, "t2m_adjusted_c"] = np.nan
+    frame.loc[3, name] = np.nan
     annual, _ = annual_temperature(frame)
-    calendar = annual[annual["kind"] == "calendar"].set_index("year")
-    adjusted = calendar["t2m_adjusted_c"]
-    assert adjusted.isna().to_dict() == {1985: True, 1986: False}
-    assert adjusted[1986] == pytest.approx(calendar["t2m_c"][1986] - 3.25)
-    assert calendar["t2m_c"].notna().all()
+    by_kind = annual.set_index(["kind", "year"])
+    lacking = {("calendar", 1985), ("mam", 1985)}
+    assert set(by_kind.index[by_kind[name].isna()]) == lacking
+    there = by_kind[by_kind[name].notna()]
+    np.testing.assert_allclose(there[name], there["t2m_c"] + offset_k, rtol=0, atol=1e-12)
+    assert by_kind["t2m_c"].notna().all()
+    other = "t2m_land_c" if name == "t2m_adjusted_c" else "t2m_adjusted_c"
+    assert by_kind[other].notna().all()
 
 
 def test_a_year_is_preliminary_when_a_month_is() -> None:
     frame = monthly("g", "2023-01", 24).assign(status=["final"] * 20 + ["preliminary"] * 4)
     annual, _ = annual_temperature(frame)
-    assert annual[["year", "kind", "status"]].apply(tuple, axis=1).tolist() == [
+    seasons = annual[annual["kind"].str.len() == 3]
+    assert list(seasons.loc[seasons["status"] == "preliminary", "kind"]) == ["son"]
+    assert set(seasons.loc[seasons["year"] == 2024, "kind"]) == {"djf", "mam", "jja", "son"}
+    assert years(annual)[["year", "kind", "status"]].apply(tuple, axis=1).tolist() == [
         (2023, "calendar", "final"), (2024, "balance_year", "preliminary"), (2024, "calendar", "preliminary"),
     ]  # fmt: skip
 
@@ -476,3 +573,28 @@ def test_rows_that_are_no_monthly_temperature_are_refused() -> None:
     with pytest.raises(TableError, match="lacks columns") as lacking:
         annual_temperature(frame.drop(columns="t2m_adjusted_c"))
     assert lacking.value.where == "t2m_adjusted_c"
+
+
+def test_sigma_grows_with_the_height_between_model_and_glacier() -> None:
+    sigma = temperature_sigma([-5.0, -5.0, -5.0], [-5.0, -9.0, np.nan], assumed_k=3.0, lapse_sigma_ratio=0.25)
+    np.testing.assert_allclose(sigma.as_is, [3.0, 5.0, 3.0])
+    np.testing.assert_allclose(sigma.adjusted, [3.0, np.hypot(3.0, 1.0), np.nan])
+
+
+def test_a_bias_does_not_average_out_over_a_year() -> None:
+    months = pd.DataFrame(
+        {
+            "glacier_id": "a",
+            "month": [f"2001-{m:02d}" for m in range(1, 13)],
+            "t2m_c": np.linspace(-20, 8, 12),
+            "t2m_sigma_c": 1.5,
+            "t2m_adjusted_sigma_c": [1.2] * 11 + [np.nan],
+        }
+    )
+    found = annual_sigma(months).set_index("kind")
+    assert found.loc["calendar", "t2m_sigma_c"] == pytest.approx(1.5)
+    assert np.isnan(found.loc["calendar", "t2m_adjusted_sigma_c"])
+    assert found.loc["jja", "t2m_adjusted_sigma_c"] == pytest.approx(1.2)
+    days = pd.PeriodIndex(months["month"], freq="M").days_in_month.to_numpy()
+    warmer, colder = (positive_degree_days(months["t2m_c"] + d, days).sum() for d in (1.5, -1.5))
+    assert found.loc["calendar", "degree_days_sigma_k_d"] == pytest.approx((warmer - colder) / 2)

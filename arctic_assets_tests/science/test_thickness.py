@@ -92,6 +92,11 @@ def test_shares_weigh_volume_and_area() -> None:
     assert stats == pytest.approx(ThicknessStats(80.0, 500.0, 1.0, 12.5, 1.0))
     assert combine_rasters([(thick, 0.5), (thin, 0.0)], 5.0) == pytest.approx(ThicknessStats(200.0, 400.0, 1.0, 5.0, 1))
     assert combine_rasters([(thin, 0.0)], 5.0) is None
+    deep = ThicknessStats(200.0, 900.0, 2.0, 10.0, 1.0)
+    found = combine_rasters([(deep, 0.04), (thin, 1.0)], 12.5)
+    assert found and found.thickness_max_m == 500.0, "of a neighbour's raster only 4 % lies in the glacier"
+    found = combine_rasters([(deep, 0.3), (thin, 0.2)], 12.5)
+    assert found and found.thickness_max_m == 900.0
     with pytest.raises(SourceError, match="not a fraction"):
         combine_rasters([(thick, 1.2)], 5.0)
 

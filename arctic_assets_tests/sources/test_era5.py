@@ -95,8 +95,8 @@ def layout_zip(folder: Path) -> Path:
     path = folder / "file.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(save(modern(), folder), "data_stream-moda_stepType-avgua.nc")
-        rain = modern().rename(t2m="tp")
-        archive.write(save(rain, folder), "data_stream-moda_stepType-avgad.nc")
+        rain = netcdf(arctic_air, ["total_precipitation"], AREA, MONTHS, NO_MONTHS)
+        archive.writestr("data_stream-moda_stepType-avgad.nc", rain)
     return path
 
 
@@ -139,7 +139,7 @@ def test_every_layout_has_one_form(layout: Callable[[Path], Path], tmp_path: Pat
     assert data.attrs == {"is_synthetic": False}
 
     facts = verify(path)
-    assert facts.content["variables"] == ["t2m"]
+    assert facts.content["variables"] == (["t2m", "tp"] if layout is layout_zip else ["t2m"])
     assert facts.content["box"] == [79.5, 10.0, 78.0, 13.0]
     assert facts.content["resolution"] == [0.25, 0.25]
     assert facts.content["grid"] == verify(save(modern(), tmp_path / "other.nc")).content["grid"]
@@ -580,6 +580,28 @@ def test_final_goes_before_preliminary_then_the_newest() -> None:
         "2026-04": "preliminary",
         "2026-05": "preliminary",
     }
+
+
+def test_preliminary_values_of_months_that_are_final_by_now() -> None:
+    may, june, july = (f"2026-{month:02d}-06T00:00:00+00:00" for month in (5, 6, 7))
+    first = held("first", ["2026-01"], ["2026-02..2026-04"], at=may)
+    overwritten = held("overwritten", None, ["2026-03..2026-05"], at=june)
+    files = [
+        first,
+        held("final", ["2026-01..2026-04"], ["2026-05..2026-06"], at=july),
+        held("rain", None, ["2026-02"], at=july, variables=("tp",)),
+        held("half", None, ["2026-02"], at=july, box=(78.75, 10.0, 78.0, 13.0)),
+    ]
+    months = [f"2026-{month:02d}" for month in range(1, 8)]
+    assert Index(files).preliminary(months, GLACIER) == {"first": ["2026-02", "2026-03", "2026-04"]}
+    index = Index(files, [overwritten])
+    assert index.preliminary(months, GLACIER) == {"first": ["2026-02"], "overwritten": ["2026-03", "2026-04"]}
+    assert index.preliminary(months[3:], GLACIER) == {"overwritten": ["2026-04"]}
+    assert index.preliminary(months, GLACIER, "tp") == {}, "rain has never become final"
+    assert index.preliminary(months, (20.0, 78.8, 21.0, 78.95)) == {}
+    assert index.select(["2026-05"], GLACIER).chosen == {"final": ["2026-05"]}, "replaced files are no choice"
+    assert Index([], [overwritten]).select(["2026-04"], GLACIER).missing.keys() == {"2026-04"}
+    assert Index([first], [overwritten]).preliminary(months, GLACIER) == {}
 
 
 def test_a_month_is_final_when_it_is_so_in_every_box() -> None:

@@ -161,10 +161,10 @@ def test_a_new_month_is_one_small_job(store: CdsServer, archive: Archive) -> Non
     year = [f"2026-{month:02d}" for month in range(1, 12)]
     bring(archive, year[:10])
     assert Index(archive.objects("era5")).status()["2026-10"] == "preliminary"
-    before = len(store.jobs)
+    store.jobs.clear()
     store.last, store.final_until = "2026-11", "2026-08"
     assert bring(archive, year) == []
-    (new,) = store.jobs[before:]
+    (new,) = store.jobs
     assert new.months == year[7:] and new.inputs["variable"] == MONTHLY
     index = Index(archive.objects("era5"))
     (found,) = [o for o in archive.objects("era5") if o.content["months"].get("preliminary") == ["2026-09..2026-11"]]
@@ -199,10 +199,34 @@ def test_preliminary_months_become_final_and_both_versions_stay(store: CdsServer
     assert index.status() == dict.fromkeys(months, "final")
     now = next(o for o in archive.objects("era5") if o.source_id == second)
     assert second != first and now.supersedes == first
-    kept = list((archive.root / ".superseded" / "era5").rglob("*.zip.*[0-9a-f]"))
-    assert [era5.verify(path).content["months"] for path in kept] == [{"preliminary": ["2026-08..2026-09"]}]
-    before = len(store.jobs)
-    assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == before
+    kept = archive.replaced("era5")
+    assert [era5.verify(path).content for path in kept] == [o.content for o in kept.values()]
+    (replaced,) = (o for o in kept.values() if "t2m" in o.content["variables"])
+    assert replaced.content["months"] == {"preliminary": ["2026-08..2026-09"]}
+    assert Index(archive.objects("era5")).preliminary(months, bounds) == {}
+    assert Index(archive.objects("era5"), [replaced]).preliminary(months, bounds) == {first: months}
+    jobs = len(store.jobs)
+    assert bring(archive, months, groups=("07",)) == [] and len(store.jobs) == jobs
+
+
+def test_preliminary_and_final_files_lie_side_by_side(store: CdsServer, archive: Archive) -> None:
+    """Month after month other months are lacking, so what is fetched has another name each time."""
+    bounds = GLACIERS["07"][0]
+    months = [f"2026-{month:02d}" for month in range(5, 11)]
+    for n, last in enumerate(months[2:], start=3):
+        store.last, store.final_until = last, months[n - 3]
+        assert bring(archive, months[:n], groups=("07",)) == []
+    found = [o for o in archive.objects("era5") if "t2m" in o.content["variables"]]
+    names = [
+        f"{DATASET}/2m_temperature_total_precipitation_07_79.25_11.25_78.5_12.25_{first}_{last}.zip"
+        for first, last in zip(months[:4], months[2:], strict=True)
+    ]
+    assert [o.path for o in found] == names and archive.replaced("era5") == {}
+    assert [o.content["months"] for o in found] == [
+        {"final": [months[i]], "preliminary": [f"{months[i + 1]}..{months[i + 2]}"]} for i in range(4)
+    ]
+    newest = {found[i].source_id: [months[i + 1]] for i in range(3)}
+    assert Index(found).preliminary(months, bounds) == newest
 
 
 def test_months_in_as_few_rectangles_as_there_are(store: CdsServer, archive: Archive) -> None:

@@ -109,8 +109,8 @@ def test_rows_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None
     found = read(write(tmp_path, HEADER_A, rows))
     assert found.frame["survey_id"].tolist() == ["1", "7"]
     assert found.frame[["elevation_change_sigma_m", "area_km2"]].iloc[1].isna().all()
-    told = "\n".join(found.left_out)
-    assert len(found.left_out) == 5
+    told = "\n".join(sentence for _, sentence in found.left_out)
+    assert [wgms_id for wgms_id, _ in found.left_out] == [298] * 5
     assert "2 of glacier 298 does not end after it begins (2010-08-15 to 2000-08-15)" in told
     assert "3 of glacier 298 does not end after it begins" in told
     assert "4 of glacier 298 states no elevation change" in told

@@ -171,6 +171,9 @@ def test_part_of_a_window(tmp_path: Path) -> None:
     assert (part == CELLS[top : top + part.shape[0], left : left + part.shape[1]]).all()
     assert part.size < 20 * 35 and part.size >= 10 * 20
     assert millan.read(target, (60.0, 75.0, 61.0, 76.0))[0].shape == (0, 0)
+    with millan.opened(target) as window:
+        again = window.read(degrees((610, 620, 510, 530)))
+        assert (again[0] == part).all() and again[3] == transform and window.read()[0].size > part.size
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ def test_changed_bytes_keep_the_old_file_and_name_it(archive: Archive) -> None:
     aside = archive.root / f".superseded/wgms/{PATH}.{old.sha256[:12]}"
     assert aside.read_bytes() == b"old"
     assert json.loads(aside.with_name(f"{aside.name}.source.json").read_text())["source_id"] == old.source_id
+    assert archive.replaced("wgms") == {aside: old}
+    assert archive.replaced("era5") == {}
     back, is_new = archive.store(PRODUCT, PATH, bring(b"old"), accept)
     assert back is not None and is_new and back.supersedes == new.source_id
     assert len(list((archive.root / ".superseded").rglob("fog.zip.*"))) == 4

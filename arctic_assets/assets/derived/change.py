@@ -10,16 +10,22 @@ from arctic_assets.science import area_change as changes
 from arctic_assets.science import trend as trends
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Area, AreaChange, MassBalance, TemperatureAnnual, Trend, Velocity
+from arctic_assets.tables.mass_balance import ORIGINS
 
 SERIES = (
     # variable, table, column, rows that make the series
     ("t2m_c", TemperatureAnnual, "t2m_c", "kind == 'calendar'"),
+    ("t2m_jja_c", TemperatureAnnual, "t2m_c", "kind == 'jja'"),
     ("degree_days_k_d", TemperatureAnnual, "degree_days_k_d", "kind == 'calendar'"),
-    ("annual_balance_m_we", MassBalance, "annual_balance_m_we", "preferred"),
-    ("speed_m_yr", Velocity, "speed_m_yr", "speed_m_yr == speed_m_yr"),
-    ("speed_homogenised_m_yr", Velocity, "speed_homogenised_m_yr", "speed_m_yr == speed_m_yr"),
+    *(
+        (f"annual_balance_m_we_{origin}", MassBalance, "annual_balance_m_we", f"origin == '{origin}'")
+        for origin in ORIGINS
+    ),
+    ("speed_homogenised_m_yr", Velocity, "speed_homogenised_m_yr", "speed_homogenised_m_yr.notna()"),
 )
-"""The series whose trend is published."""
+"""The series whose trend is published. One per origin of a balance: where origins follow each other, the step between
+them would be a trend. Of the speed the series that is free of changing coverage: the plain mean's trend follows which
+part of the line was measured (in the SYNTHETIC sample 4 of 14 intervals missed the truth, of this series none)."""
 
 
 class AreaChangeConfig(dg.Config):

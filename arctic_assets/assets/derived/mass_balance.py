@@ -1,6 +1,6 @@
 """derived/mass_balance and derived/balance_period."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from arctic_assets.assets.members import outline_files
 from arctic_assets.assets.raw.literature import table_object
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.assets.zonal import Wanted, ZonalReader
-from arctic_assets.partitions import Partitions, scope
+from arctic_assets.glaciers import Registry
+from arctic_assets.partitions import PER_GLACIER, Partitions, scope
 from arctic_assets.provenance import SourceObject
 from arctic_assets.science import balance_model, balance_period, preferred
 from arctic_assets.science import mass_balance as science
@@ -49,13 +50,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             "raw/fog",
             "raw/amce",
             _of_glacier("raw/rgi7"),
-            dg.AssetDep(
-                ["derived", "outline"],
-                partition_mapping=dg.MultiPartitionMapping(
-                    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
-                ),
-            ),
-            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=ALL_MONTHS_OF_GLACIER),
+            dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER),
+            # the model is fitted to all years, and short series take the precipitation factor of other glaciers
+            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
         ],
         code_version="2",
         kinds={"pandas"},
@@ -75,7 +72,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         outlines = warehouse.rows(Outline).query("inventory == 'rgi7'").set_index("glacier_id")
         areas = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")["area_km2"]
         observed, release = _observed(partitions, store.archive, config.assumed_sigma_m_we)
-        rebuilt, mass_change = _reconstruction(store.archive, outlines, areas.to_dict())
+        rebuilt, not_rebuilt = _reconstruction(store.archive, registry, outlines, areas.to_dict())
         # All glaciers, whichever are asked for: those with long series give the others their precipitation factor.
         modelled, models = _modelled(partitions, store, warehouse, outlines, observed)
         whole = pd.concat([observed, rebuilt, modelled], ignore_index=True)
@@ -88,8 +85,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             str(w.partition): "; ".join(
                 (
                     _unobserved(registry[w.glacier_id].wgms_id, w.year, release, no_release),
-                    f"no reconstruction ({mass_change})" if isinstance(mass_change, str) else "no reconstruction",
-                    models.get(w.glacier_id, "no model"),
+                    f"no reconstruction: {not_rebuilt.get(w.glacier_id, f'the release has no value of {w.year}')}",
+                    f"no model: {models[w.glacier_id]}",
                 )
             )
             for w in wanted.itertuples()
@@ -102,7 +99,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         BalancePeriod,
         partitions,
         deps=["raw/fog", "raw/literature", "derived/area"],
-        code_version="1",
+        code_version="2",
         kinds={"pandas"},
     )
     def balance_period_rows(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
@@ -111,18 +108,21 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         they refer to. They are never spread over their years.
         """
         keys = list(context.partition_keys)
-        areas = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")["area_km2"].to_dict()
-        parts, left_out = [], []
+        measured = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")
+        areas = measured["area_km2"].to_dict()
+        parts: list[pd.DataFrame] = []
+        left_out: list[tuple[str, str]] = []
         release = newest_release(store.archive, fog)
         own = {g.wgms_id: g.glacier_id for g in registry.glaciers if g.wgms_id and g.wgms_scope != "parent_ice_cap"}
+        no_change = "no elevation change in FoG"
         if release is None:
-            left_out.append("no FoG release")
+            no_change = f"no FoG release: {gap_reasons(warehouse, 'raw/fog').get('', 'raw/fog is not materialised')}"
         else:
             changes = fog_change.read_changes(store.archive.file(release), list(own))
             if isinstance(changes, Missing):
-                left_out.append(changes.reason)
+                no_change = changes.reason
             else:
-                left_out += changes.left_out
+                left_out += [(own[wgms_id], reason) for wgms_id, reason in changes.left_out]
                 found = changes.frame.assign(glacier_id=changes.frame["wgms_id"].map(own))
                 rows, same = balance_period.geodetic_rows(found)
                 left_out += same
@@ -132,24 +132,32 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         table = table_object()
         warehouse.record([table], asset="raw/literature", partitions=[], gaps={})
         published = literature.published({key: areas.get(key) for key in registry.ids})
-        parts.append(published.frame.assign(source_ids=[[table.source_id]] * len(published.frame), is_synthetic=False))
+        # m w.e. and Gt follow from each other by the outline's area, so its sources are theirs.
+        of_area = [measured.loc[key] if key in measured.index else None for key in published.frame["glacier_id"]]
+        parts.append(
+            published.frame.assign(
+                source_ids=[sorted({table.source_id, *(() if a is None else a["source_ids"])}) for a in of_area],
+                is_synthetic=[a is not None and bool(a["is_synthetic"]) for a in of_area],
+            )
+        )
         frame = pd.concat(parts, ignore_index=True)
         frame = frame[frame["glacier_id"].isin(keys)]
-        unused = {key: [r for g, r in published.left_out if g == key] for key in keys}
         gaps = {
-            key: "; ".join(unused[key]) or "no elevation change in FoG and no published balance"
-            for key in set(keys) - set(frame["glacier_id"])
+            key: "; ".join(
+                [*(_of(key, left_out) or [no_change]), *(_of(key, published.left_out) or ["no published balance"])]
+            )
+            for key in sorted(set(keys) - set(frame["glacier_id"]))
         }
-        more = {"left out": dg.MetadataValue.md("\n".join(f"- {r}" for r in left_out[:20]))} if left_out else {}
+        told = [reason for key in keys for reason in _of(key, [*left_out, *published.left_out])]
+        more = {"left out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in told[:20]))} if told else {}
         return Made(frame if len(frame) else BalancePeriod.no_rows(), gaps, more)
 
     return [mass_balance, balance_period_rows]
 
 
-ALL_MONTHS_OF_GLACIER = dg.MultiPartitionMapping(
-    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
-)
-"""The model is fitted to all years of a glacier, so each of its years needs all months."""
+def _of(glacier_id: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
+    """The reasons that are a glacier's."""
+    return [reason for glacier, reason in left_out if glacier == glacier_id]
 
 
 def _of_glacier(key: str) -> dg.AssetDep:
@@ -191,22 +199,23 @@ def _observed(
 
 
 def _reconstruction(
-    archive: Archive, outlines: pd.DataFrame, areas: Mapping[str, float]
-) -> tuple[pd.DataFrame, SourceObject | str]:
-    """Reconstructed balances of all glaciers and years; the release, or why there is none."""
+    archive: Archive, registry: Registry, outlines: pd.DataFrame, areas: Mapping[str, float]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Reconstructed balances of all glaciers and years; and per glacier without any why there is none."""
     release = newest_release(archive, amce)
     if release is None:
-        return pd.DataFrame(), "no release of WGMS annual mass change"
+        return pd.DataFrame(), dict.fromkeys(registry.ids, "no release of WGMS annual mass change")
     parts = {
         str(key): dict(zip(row["rgi6_ids"], row["rgi6_weights"], strict=True))
         for key, row in outlines.iterrows()
         if key in areas
     }
     estimates = amce.read(archive.file(release), {i for shares in parts.values() for i in shares})
-    frame, _ = preferred.reconstruction(estimates, parts, areas)
+    frame, reasons = preferred.reconstruction(estimates, parts, areas)
     sources = [[release.source_id, *outlines.loc[key, "source_ids"]] for key in frame["glacier_id"]]
     frame = frame.assign(extrapolated=False, source_ids=[sorted(s) for s in sources], is_synthetic=release.is_synthetic)
-    return frame, release
+    reasons = {key: reasons.get(key, "no outline") for key in registry.ids if key in reasons or key not in parts}
+    return frame, reasons
 
 
 def _modelled(
@@ -220,7 +229,7 @@ def _modelled(
     import shapely
 
     calibratable = set(observed["glacier_id"]) if len(observed) else set()
-    reasons = dict.fromkeys(partitions.registry.ids, "no model: no observed year to fit it to")
+    reasons = dict.fromkeys(partitions.registry.ids, "no observed year to fit it to")
     monthly = warehouse.rows(TemperatureMonthly)
     reader = ZonalReader(store.archive, Path(store.home))
     files = outline_files(store.archive)
@@ -232,17 +241,19 @@ def _modelled(
         for key in partitions.registry.ids
         if key in calibratable and key in outlines.index and key in own_rows
     ]
+    reasons |= dict.fromkeys(calibratable - set(outlines.index), "no outline")
+    reasons |= dict.fromkeys((calibratable & set(outlines.index)) - set(own_rows), "no ERA5 temperature")
     rain, _ = reader.means("tp", wanted)
     for one in wanted:
         key = str(one.key)
         own = rain[rain["key"] == key] if len(rain) else rain
         if own.empty:
-            reasons[key] = "no model: no ERA5 precipitation"
+            reasons[key] = "no ERA5 precipitation"
             continue
         region = partitions.registry[key].o1region
         bands = read_hypsometry(store.archive.file(files[region]), outlines.loc[key, "member_ids"])
         if isinstance(bands, Missing):
-            reasons[key] = f"no model: {bands.reason}"
+            reasons[key] = bands.reason
             continue
         joined = own_rows[key].merge(own[["month", "value", "source_id"]], on="month")
         days = pd.PeriodIndex(joined["month"], freq="M").days_in_month
@@ -254,11 +265,7 @@ def _modelled(
     regions = {key: partitions.registry[key].o1region for key in drivers}
     frame, models = balance_model.model_balances(drivers, observed, regions)
     for key, model in models.items():
-        reasons[key] = (
-            f"no model: {model.reason}"
-            if isinstance(model, balance_model.NoModel)
-            else "no model: the year lacks months of ERA5"
-        )
+        reasons[key] = model.reason if isinstance(model, balance_model.NoModel) else "the year lacks months of ERA5"
     seen = observed.groupby("glacier_id")["source_ids"].first().to_dict()
     synthetic = {key: bool(own_rows[key]["is_synthetic"].any()) for key in drivers}
     return (

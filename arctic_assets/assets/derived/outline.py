@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 STANDARD = clean_ice.STANDARD
+HALF_PIXEL_M = 15.0
+"""Half a pixel of Landsat TM, ETM+ and OLI: all that can be mapped here (MSS has no SWIR band), and what most RGI
+outlines of the Arctic were drawn on."""
 
 
 class MappingConfig(dg.Config):
@@ -136,6 +139,7 @@ def _references(
             row = {
                 "glacier_id": key,
                 "inventory": "rgi7",
+                "origin": "rgi7",
                 "geometry": shapely.to_wkb(whole),
                 "n_members": len(own),
                 "member_ids": list(m.rgi7_ids),
@@ -146,6 +150,7 @@ def _references(
                 "image_date": dates.sort_values().iloc[len(dates) // 2] if len(dates) else None,
                 "method": "RGI 7.0" + (f"; {m.note}" if m.note else ""),
                 "scene_ids": [],
+                "half_pixel_m": HALF_PIXEL_M,
                 "flags": [],
                 "revision": 0,
                 "link_overlap": m.link_overlap,
@@ -171,10 +176,12 @@ def _revised(archive: Archive, revised: SourceObject, reference: Reference | Non
         **base,
         "glacier_id": facts["glacier_id"],
         "inventory": facts["inventory"],
+        "origin": "revision",
         "geometry": shapely.to_wkb(revisions.geometry(archive.file(revised))),
         "image_date": pd.Timestamp(date).date() if date else _nominal(str(facts["inventory"]), base),
         "method": f"drawn by a person ({facts['file']})",
         "scene_ids": list(facts["scene_ids"]),
+        "half_pixel_m": facts["half_pixel_m"] or HALF_PIXEL_M,
         "flags": [] if date else ["nominal_date"],
         "revision": int(facts["revision"]),
         "editor": facts["editor"],
@@ -229,10 +236,12 @@ class _Mapper:
         return {
             **reference.row,
             "inventory": inventory,
+            "origin": "landsat",
             "geometry": shapely.to_wkb(found.geometry),
             "image_date": sorted(s.date for s in scenes)[len(scenes) // 2],
             "method": f"clean ice on {len(scenes)} Landsat scene(s) ({', '.join(sorted({s.sensor for s in scenes}))})",
             "scene_ids": [s.item_id for s in scenes],
+            "half_pixel_m": HALF_PIXEL_M,
             "flags": [*found.flags, *slc],
             "share_unclassified": found.share_unclassified,
             "debris_km2": found.debris_km2,

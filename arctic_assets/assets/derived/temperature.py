@@ -1,7 +1,6 @@
 """derived/temperature_monthly and derived/temperature_annual."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -26,6 +25,16 @@ class TemperatureConfig(dg.Config):
         description="Change of air temperature with elevation for t2m_adjusted_c, K per km. Over melting Arctic ice "
         "-4 to -5 is more realistic; -6.5 is the usual default. t2m_c is not affected.",
     )
+    lapse_sigma_k_per_km: float = Field(
+        default=1.5, ge=0, le=5, description="Standard deviation of the lapse rate, K per km: -5 to -8 lie within one."
+    )
+    assumed_sigma_k: float = Field(
+        default=1.0,
+        gt=0,
+        le=5,
+        description="Standard deviation of ERA5's monthly mean temperature over glaciers, K. ERA5 gives none; 1 K is "
+        "an assumption of ours, not a published figure, and rows say `assumed`.",
+    )
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -35,7 +44,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         TemperatureMonthly,
         partitions,
         deps=["raw/era5", dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER)],
-        code_version="1",
+        code_version="3",
         kinds={"xarray"},
         freshness=MONTHLY,
     )
@@ -45,7 +54,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """At 2 m above the ground of the model: it is not the temperature of the ice. The outline is that of the
         inventory nearest in time. Beside the mean: the mean over land only, for glaciers on the coast; the value
         moved from the ERA5 orography to the glacier's mean elevation; the number of cells, the largest weight, the
-        land fraction, and whether ERA5 is preliminary or final.
+        land fraction, and whether ERA5 is preliminary or final. A month that turned final keeps its preliminary value
+        beside it, as long as the archive has the file.
         """
         wanted = scope(context.partition_keys)
         outlines = warehouse.rows(Outline, wanted[["glacier_id"]])
@@ -59,19 +69,20 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             for w in asked[no_outline].itertuples()
         }
         reader = ZonalReader(store.archive, Path(store.home))
-        frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config.lapse_rate_k_per_km)
+        frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config)
         return Made(frame, {**gaps, **missing}, {"ERA5 files": reader.n_opened})
 
     @table_asset(
         TemperatureAnnual,
         partitions,
         deps=[dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=MONTHS_OF_YEAR)],
-        code_version="1",
+        code_version="3",
         kinds={"pandas"},
     )
     def temperature_annual(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Made:
-        """Means of the monthly temperature, weighted by the days of each month. A balance year is October to
-        September, labelled by its end. Degree days are positive ones.
+        """Means of the monthly temperature, weighted by the days of each month, of calendar years, balance years
+        (October to September) and meteorological seasons; what lasts over New Year is labelled by its end. Degree
+        days are positive ones.
         """
         wanted = scope(context.partition_keys)
         monthly = warehouse.rows(TemperatureMonthly, _months_of(wanted))
@@ -89,7 +100,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             if w.partition not in have
         }
         origin = _origin_of_years(monthly)
-        frame = rows.drop(columns="partition").merge(origin, on=["glacier_id", "year", "kind"])
+        key = ["glacier_id", "year", "kind"]
+        frame = rows.drop(columns="partition").merge(origin, on=key).merge(science.annual_sigma(monthly), on=key)
+        frame["sigma_kind"] = np.where(frame["t2m_adjusted_c"].notna(), "assumed_and_elevation", "assumed")
         return Made(frame, gaps)
 
     return [temperature_monthly, temperature_annual]
@@ -108,24 +121,25 @@ def _with_inventory(wanted: pd.DataFrame, outlines: pd.DataFrame) -> pd.DataFram
 
 
 def _monthly_rows(
-    reader: ZonalReader, asked: pd.DataFrame, outlines: pd.DataFrame, lapse_rate: float
+    reader: ZonalReader, asked: pd.DataFrame, outlines: pd.DataFrame, config: TemperatureConfig
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows for each (glacier_id, month, inventory, partition), and the reason for each partition without one."""
     import shapely
 
+    lapse_rate = config.lapse_rate_k_per_km
+    ratio = config.lapse_sigma_k_per_km / abs(lapse_rate) if lapse_rate else 0.0
     by_outline = outlines.set_index(["glacier_id", "inventory"])
     wanted = [
         Wanted(pair, shapely.from_wkb(by_outline.loc[pair, "geometry"]), list(own["month"]))
         for pair, own in asked.groupby(["glacier_id", "inventory"])
     ]
     raw, missing = reader.means("t2m", wanted)
-    land, _ = reader.means("t2m", wanted, over_land=True)
     gaps = {f"{pair[0]}|{month}": reason for (pair, month), reason in missing.items()}  # type: ignore[index]
     if raw.empty:
         return TemperatureMonthly.no_rows(), gaps
-    over_land = (
-        {} if land.empty else dict(zip(zip(land["key"], land["month"], strict=True), land["value"], strict=True))
-    )
+    land, _ = reader.means("t2m", wanted, over_land=True)
+    raw = _beside(raw, land, "land", ["value"])
+    raw = _beside(raw, reader.preliminary("t2m", wanted), "preliminary", ["value", "source_id"])
     frames = []
     for one in wanted:
         own = raw[raw["key"] == one.key]
@@ -133,26 +147,37 @@ def _monthly_rows(
             continue
         outline, fixed = by_outline.loc[one.key], reader.invariants(one.outline)
         t2m_c = science.kelvin_to_celsius(own["value"].to_numpy())
-        t2m_land = np.array([over_land.get((one.key, month), np.nan) for month in own["month"]])
         adjusted = np.full(len(own), np.nan)
         if np.isfinite(outline["zmean_m"]) and np.isfinite(fixed.orography_m):
             adjusted = science.lapse_adjust(t2m_c, outline["zmean_m"], fixed.orography_m, lapse_rate / 1000)
+        sigma = science.temperature_sigma(t2m_c, adjusted, config.assumed_sigma_k, ratio)
         base = [*outline["source_ids"], *fixed.source_ids]
+        earlier = own["source_id_preliminary"].fillna(own["source_id"])
         frames.append(
             own[["month", "status", "n_cells", "max_weight"]].assign(
                 glacier_id=one.key[0],  # type: ignore[index]
                 inventory=one.key[1],  # type: ignore[index]
                 t2m_c=t2m_c,
-                t2m_land_c=science.kelvin_to_celsius(t2m_land),
+                t2m_land_c=science.kelvin_to_celsius(own["value_land"].to_numpy()),
+                t2m_preliminary_c=science.kelvin_to_celsius(own["value_preliminary"].to_numpy()),
                 t2m_adjusted_c=adjusted,
+                t2m_sigma_c=sigma.as_is,
+                t2m_adjusted_sigma_c=sigma.adjusted,
+                sigma_kind=np.where(np.isfinite(adjusted), "assumed_and_elevation", "assumed"),
                 lapse_rate_k_per_km=np.where(np.isfinite(adjusted), lapse_rate, np.nan),
                 orography_m=fixed.orography_m,
                 land_fraction=fixed.land_fraction,
-                source_ids=[sorted({*base, one_file}) for one_file in own["source_id"]],
+                source_ids=[sorted({*base, *files}) for files in zip(own["source_id"], earlier, strict=True)],
                 is_synthetic=own["is_synthetic"] | bool(outline["is_synthetic"]),
             )
         )
     return pd.concat(frames, ignore_index=True), gaps
+
+
+def _beside(raw: pd.DataFrame, other: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
+    """`raw` with columns of another frame of the same reader, named after it; missing where that has no such month."""
+    own = other[["key", "month", *columns]].rename(columns={column: f"{column}_{name}" for column in columns})
+    return raw.merge(own, on=["key", "month"], how="left")
 
 
 def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str], first: str) -> str:
@@ -160,11 +185,11 @@ def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, s
         return f"the monthly partitions begin in {first}"
     months = (f"{glacier_id}|{year}-{month:02d}" for month in range(1, 13))
     reason = next((upstream[m] for m in months if m in upstream), "derived/temperature_monthly is not materialised")
-    return f"{n_months} of 12 months are there: {reason}"
+    return f"no season is whole, {n_months} of 12 months are there: {reason}"
 
 
 def _months_of(wanted: pd.DataFrame) -> pd.DataFrame:
-    """(glacier_id, month) of the calendar and balance years that are wanted: October before to December."""
+    """(glacier_id, month) of all that is labelled by the years that are wanted: October before to December."""
     offsets = [(-1, 10), (-1, 11), (-1, 12), *((0, m) for m in range(1, 13))]
     return pd.concat(
         [
@@ -178,17 +203,10 @@ def _months_of(wanted: pd.DataFrame) -> pd.DataFrame:
 
 def _origin_of_years(monthly: pd.DataFrame) -> pd.DataFrame:
     """Sources of each (glacier, year, kind): the union of those of its months."""
-    year = monthly["month"].str[:4].astype(int)
-    month = monthly["month"].str[5:].astype(int)
-    kinds = [monthly.assign(year=year, kind="calendar"), monthly.assign(year=year + (month >= 10), kind="balance_year")]
-    rows: list[dict[str, Any]] = [
-        {
-            "glacier_id": key[0],
-            "year": key[1],
-            "kind": key[2],
-            "source_ids": sorted({s for ids in own["source_ids"] for s in ids}),
-            "is_synthetic": bool(own["is_synthetic"].any()),
-        }
-        for key, own in pd.concat(kinds).groupby(["glacier_id", "year", "kind"])
-    ]
-    return pd.DataFrame(rows, columns=["glacier_id", "year", "kind", "source_ids", "is_synthetic"])
+    key = ["glacier_id", "year", "kind"]
+    months = monthly[["glacier_id", "month", "is_synthetic"]].assign(source_ids=monthly["source_ids"].map(tuple))
+    parts = science.in_periods(months).drop_duplicates([*key, "source_ids", "is_synthetic"])
+    return parts.groupby(key, as_index=False).agg(
+        source_ids=("source_ids", lambda some: sorted({one for ids in some for one in ids})),
+        is_synthetic=("is_synthetic", "any"),
+    )

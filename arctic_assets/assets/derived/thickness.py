@@ -1,6 +1,7 @@
 """derived/thickness and derived/volume."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,9 +20,15 @@ from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Area, Outline, Thickness, Volume
 
 if TYPE_CHECKING:
+    from affine import Affine
+    from numpy.typing import NDArray
+    from rasterio.crs import CRS
     from shapely.geometry.base import BaseGeometry
 
+Raster = tuple["NDArray[np.float32]", float, "CRS", "Affine"]
+"""As the readers of `farinotti` and `millan` give it: thickness in m, area of a cell in m2, CRS, transform."""
 CONSENSUS, MILLAN, MEAN, SIA = "farinotti2019", "millan2022", "mean", "sia_check"
+ORIGINS = {CONSENSUS: "published", MILLAN: "published", MEAN: "derived", SIA: "sia_check"}
 LEAST_SIA_COVERAGE = 0.02
 """Share of the outline with a speed from which on the shallow-ice check says something: it is made along the line."""
 
@@ -37,7 +44,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             *("raw/farinotti", "raw/millan", "raw/dem", "derived/outline", "derived/area"),
             dg.AssetDep(["raw", "itslive"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")),
         ],
-        code_version="2",
+        code_version="3",
         kinds={"rasterio"},
     )
     def thickness(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
@@ -59,12 +66,17 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         rows: list[dict[str, Any]] = []
         gaps: dict[str, str] = {}
         for outline in outlines.to_dict("records"):
-            found = list(products.rows(outline))
-            rows += found
-            if not found:
-                key = str(outline["glacier_id"])
-                reasons = (upstream[name].get(key) for name in ("raw/farinotti", "raw/millan"))
-                gaps[key] = "; ".join(r for r in reasons if r) or "no thickness product is materialised"
+            key = str(outline["glacier_id"])
+            found = {row["product"]: row for row in products.rows(outline)}
+            told = {CONSENSUS: upstream["raw/farinotti"].get(key), MILLAN: upstream["raw/millan"].get(key)}
+            check = products.shallow_ice(outline)
+            if isinstance(check, str):
+                told[SIA] = upstream["raw/dem"].get(key, check)
+            else:
+                found[SIA] = check
+            rows += found.values()
+            if lacking := _lacking(found, told):
+                gaps[key] = lacking
         for key in set(keys) - set(outlines["glacier_id"]):
             gaps[key] = upstream["derived/area"].get(f"{key}|{reference}", "derived/area is not materialised")
         return Made(pd.DataFrame(rows) if rows else Thickness.no_rows(), gaps)
@@ -106,16 +118,17 @@ class _Products:
         self._speed = {o.path: o for o in archive.objects(itslive.PRODUCT.provider)}
 
     def rows(self, outline: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Rows of the products that there are."""
+        """Rows of the published products that there are."""
         key = str(outline["glacier_id"])
         ids = outline["rgi6_ids"]
         consensus = [self._consensus[i] for i in ids] if ids and all(i in self._consensus for i in ids) else []
         windows = self._windows.get((key, "thickness"), [])
         errors = self._windows.get((key, "err"), [])
-        if consensus and (row := self._native_consensus(outline, consensus)):
+        rasters = [farinotti.read(self._archive.file(o)) for o in consensus]
+        if consensus and (row := self._native_consensus(outline, consensus, rasters)):
             yield row
         if windows:
-            second, mean = self._gridded(outline, consensus, windows, errors)
+            second, mean = self._gridded(outline, rasters, windows, errors)
             if second is not None:
                 yield self._row(outline, thickness_mean.table_fields(MILLAN, second), [*windows, *errors])
             if mean is not None:
@@ -126,8 +139,6 @@ class _Products:
                     "thickness_sigma_high_m": mean.sigma_correlated_m,
                 }
                 yield self._row(outline, fields, [*consensus, *windows, *errors])
-        if row := self._shallow_ice(outline):
-            yield row
 
     def _row(self, outline: dict[str, Any], fields: dict[str, Any], used: list[SourceObject]) -> dict[str, Any]:
         """A table row: `fields` with glacier, rasters, record's bands and sources."""
@@ -135,6 +146,7 @@ class _Products:
         return {
             "glacier_id": outline["glacier_id"],
             "rgi6_ids": list(outline["rgi6_ids"]) if fields["product"] in (CONSENSUS, MEAN) else [],
+            "origin": ORIGINS[fields["product"]],
             "n_products": 2 if fields["product"] == MEAN else 1,
             "record_relative_sigma": band.relative,
             "record_is_lower_bound": band.lower_bound,
@@ -143,10 +155,11 @@ class _Products:
             "is_synthetic": bool(outline["is_synthetic"]) or any(o.is_synthetic for o in used),
         }
 
-    def _native_consensus(self, outline: dict[str, Any], used: list[SourceObject]) -> dict[str, Any] | None:
+    def _native_consensus(
+        self, outline: dict[str, Any], used: list[SourceObject], rasters: Sequence[Raster]
+    ) -> dict[str, Any] | None:
         parts = []
-        for held, share in zip(used, outline["rgi6_weights"], strict=True):
-            values, cell_area_m2, _, _ = farinotti.read(self._archive.file(held))
+        for (values, cell_area_m2, _, _), share in zip(rasters, outline["rgi6_weights"], strict=True):
             stats = science.thickness_statistics(values, cell_area_m2, outline["area_km2"])
             if stats:
                 parts.append((stats, share))
@@ -170,43 +183,43 @@ class _Products:
     def _gridded(
         self,
         outline: dict[str, Any],
-        consensus: list[SourceObject],
+        consensus: Sequence[Raster],
         windows: list[SourceObject],
         errors: list[SourceObject],
     ) -> tuple[thickness_mean.ProductThickness | None, thickness_mean.MeanThickness | None]:
         """Millan's product inside the outline, and the mean of both, member by member on 50 m grids."""
+        import shapely
+
         from arctic_assets.science.geometry import geodesic_area_km2
 
         epsg = self._registry[outline["glacier_id"]].utm_epsg
-        by_zone = {o.source_id: farinotti.read(self._archive.file(o)) for o in consensus}
+        within = shapely.STRtree([common_grid.reach(h.shape, t, c, epsg) for h, _, c, t in consensus])
         seconds, means = [], []
-        for member in self._members(outline):
-            grid = common_grid.common_grid(member.bounds, epsg)
-            inside = common_grid.outline_fraction(member, grid)
-            area = geodesic_area_km2(member)
-            tiles = [millan.read(self._archive.file(o), member.bounds) for o in windows]
-            parts = [common_grid.to_grid(h, transform, crs, grid) for h, _, crs, transform in tiles if h.size]
-            if not parts:
-                continue
-            second = common_grid.mosaic(parts, grid)
-            sigma = self._error(errors, member, grid)
-            if (own := thickness_mean.product_thickness(second, inside, grid.cell_area_m2, area, sigma)) is not None:
-                seconds.append(own)
-            rasters = [r for r in by_zone.values() if _touches(r, grid)]
-            if rasters:
-                first = common_grid.mosaic([common_grid.to_grid(h, t, c, grid) for h, _, c, t in rasters], grid)
-                both = thickness_mean.mean_thickness(
-                    first, second, inside, grid.cell_area_m2, area, second_sigma_m=sigma
-                )
-                if both is not None:
-                    means.append(both)
+        with ExitStack() as stack:
+            thick, wrong = (
+                [stack.enter_context(millan.opened(self._archive.file(o))) for o in held] for held in (windows, errors)
+            )
+            for member in self._members(outline):
+                grid = common_grid.common_grid(member.bounds, epsg)
+                second = _on_grid((tile.read(member.bounds) for tile in thick), grid)
+                if second is None:
+                    continue
+                sigma = _on_grid((tile.read(member.bounds) for tile in wrong), grid)
+                sigma_m = None if sigma is None else sigma.ice_m
+                inside, area = common_grid.outline_fraction(member, grid), geodesic_area_km2(member)
+                own = thickness_mean.product_thickness(second, inside, grid.cell_area_m2, area, sigma_m)
+                if own is not None:
+                    seconds.append(own)
+                near = sorted(within.query(common_grid.projected_outline(member, epsg), predicate="intersects"))
+                first = _on_grid((consensus[i] for i in near), grid)
+                if first is not None:
+                    both = thickness_mean.mean_thickness(
+                        first, second, inside, grid.cell_area_m2, area, second_sigma_m=sigma_m
+                    )
+                    if both is not None:
+                        means.append(both)
         area = outline["area_km2"]
         return thickness_mean.join_products(seconds, area), thickness_mean.join_means(means, area)
-
-    def _error(self, errors: list[SourceObject], member: "BaseGeometry", grid: common_grid.Grid) -> "np.ndarray | None":
-        tiles = [millan.read(self._archive.file(o), member.bounds) for o in errors]
-        parts = [common_grid.to_grid(h, transform, crs, grid) for h, _, crs, transform in tiles if h.size]
-        return common_grid.mosaic(parts, grid).ice_m if parts else None
 
     def _members(self, outline: dict[str, Any]) -> "list[BaseGeometry]":
         """The outlines that a group is made of: its common grid would be larger than memory."""
@@ -217,16 +230,21 @@ class _Products:
         held = outline_files(self._archive)[self._registry[outline["glacier_id"]].o1region]
         return list(outlines_of(self._archive, held, outline["member_ids"]).geometry)
 
-    def _shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | None:
-        """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed."""
+    def shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | str:
+        """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed; or why not.
+
+        Cells of the outline at 0 m are sea, or a tile that is not there: nothing is known of ice in them.
+        """
         import shapely
         from rasterio.warp import Resampling, reproject
 
         key = str(outline["glacier_id"])
         held_dem = self._dem.get(key)
         held_speed = self._speed.get(itslive.window_path(key, itslive.CLIMATOLOGY))
-        if held_dem is None or held_speed is None:
-            return None
+        if held_dem is None:
+            return "raw/dem is not materialised"
+        if held_speed is None:
+            return "no multi-year mean speed of ITS_LIVE is archived"
         heights, crs, transform = dem.read(self._archive.file(held_dem))
         window = itslive.read(self._archive.file(held_speed))
         cell_m = abs(transform.a)
@@ -247,14 +265,14 @@ class _Products:
             )
             warped.append(out)
         speed, error = warped
-        slope = sia.slope(heights, cell_m)
-        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
         weight = common_grid.outline_fraction(shapely.from_wkb(outline["geometry"]), grid)
+        slope = sia.slope(np.where((weight > 0) & (heights == 0), np.nan, heights), cell_m)
+        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
         known = np.isfinite(thick) & (weight > 0) & (thick > 0)
         area = float(weight[known].sum()) * cell_m**2 / 1e6
         coverage = area / outline["area_km2"]
         if coverage < LEAST_SIA_COVERAGE:
-            return None
+            return f"speed and slope are known of {coverage:.1%} of the outline, {LEAST_SIA_COVERAGE:.0%} are needed"
         mean = float(np.average(thick[known], weights=weight[known]))
         sigma = float(np.average(sia.sia_error(thick, speed, error, slope)[known], weights=weight[known]))
         volume = mean * area / 1000
@@ -276,20 +294,20 @@ class _Products:
         return self._row(outline, fields, [held_dem, held_speed])
 
 
-def _touches(raster: tuple[Any, float, Any, Any], grid: common_grid.Grid) -> bool:
-    """Whether a raster's rectangle meets a grid's."""
-    from rasterio.transform import array_bounds
-    from rasterio.warp import transform_bounds
+def _lacking(found: Collection[str], told: Mapping[str, str | None]) -> str:
+    """Which products are missing and why, also where another one makes a row."""
+    reasons = [f"no {name}: {reason or 'not materialised'}" for name, reason in told.items() if name not in found]
+    if MILLAN in found and (reason := told[MILLAN]):
+        reasons.append(f"{MILLAN} may lack a part: {reason}")
+    if {CONSENSUS, MILLAN} <= set(found) and MEAN not in found:
+        reasons.append(f"no {MEAN}: the two products have no ice in common")
+    return "; ".join(reasons)
 
-    values, _, crs, transform = raster
-    left, bottom, right, top = transform_bounds(crs, f"EPSG:{grid.epsg}", *array_bounds(*values.shape, transform))
-    rows, columns = grid.shape
-    return bool(
-        left < grid.left + columns * grid.cell_m
-        and right > grid.left
-        and bottom < grid.top
-        and top > grid.top - rows * grid.cell_m
-    )
+
+def _on_grid(rasters: Iterable[Raster], grid: common_grid.Grid) -> common_grid.GridThickness | None:
+    """One product from its rasters; None when none of them has cells here."""
+    parts = [common_grid.to_grid(h, transform, crs, grid) for h, _, crs, transform in rasters if h.size]
+    return common_grid.mosaic(parts, grid) if parts else None
 
 
 def _static_volume(row: dict[str, Any]) -> dict[str, Any]:

@@ -24,11 +24,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         zones = {g.glacier_id: g.utm_epsg for g in glaciers}
         got = store.acquire(source.window_origin(origin), source.remotes(origin, bounds, zones))
         have = {str(o.content["glacier_id"]) for o in got.objects}
-        gaps = dict(reasons)
-        for key in keys:
-            if key not in have and key not in gaps:
-                own = [m.reason for m in got.missing if key in m.what or key in m.reason]
-                gaps[key] = own[0] if own else "no elevations"
+        missing = {m.what: m.reason for m in got.missing}
+        gaps = reasons | {key: missing[f"windows/{key}.tif"] for key in bounds if key not in have}
         warehouse.record(got.objects, asset="raw/dem", partitions=keys, gaps=gaps)
         return got.result(gaps)
 

@@ -61,7 +61,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         Kept as the Climate Data Store delivers them: one NetCDF may hold 480 months. The archive knows by content
         which month, box and variable lie in which file, and prefers final values over preliminary ones (ERA5T),
-        which appear about five days after a month ends and turn final two to three months later.
+        which appear about five days after a month ends and turn final two to three months later. Preliminary files
+        stay, for comparison.
 
         Live, the store computes each file in a queue. The ids of the jobs are kept under `raw/.jobs`: a run that is
         killed or waits too long is continued by the next one that wants the same; a run that is terminated cancels
@@ -70,13 +71,14 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         months = context.partition_keys
         archive, origin = store.archive, store.origin()
         boxes = _boxes(partitions, archive) if origin.is_live else {}
-        held = archive.objects(source.PRODUCT.provider)
-        wanted = source.remotes(origin, months, boxes, held)
+        wanted = source.remotes(origin, months, boxes, archive.objects(source.PRODUCT.provider))
         got = _by_jobs(context, config, store, origin, wanted) if origin.is_live else store.acquire(origin, wanted)
-        status = Index(archive.objects(source.PRODUCT.provider)).status()
+        held = archive.objects(source.PRODUCT.provider)
+        status = Index(held).status()
         reason = got.missing[0].reason if got.missing else _there(status)
         gaps = {month: f"no ERA5 2 m temperature of {month}: {reason}" for month in months if month not in status}
-        warehouse.record(got.objects, asset="raw/era5", partitions=months, gaps=gaps)
+        known = [*archive.replaced(source.PRODUCT.provider).values(), *held]  # live, little of it comes in one run
+        warehouse.record(known, asset="raw/era5", partitions=months, gaps=gaps)
         preliminary = sum(status.get(month) == "preliminary" for month in months)
         return got.result(gaps, months=len(months) - len(gaps), preliminary=preliminary)
 

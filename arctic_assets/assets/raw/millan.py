@@ -27,12 +27,20 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             warehouse.record([], asset="raw/millan", partitions=keys, gaps=gaps)
             return lookup.result(gaps)
         file = store.archive.file(lookup.objects[0])
-        got = store.acquire(source.window_origin(origin), source.remotes(origin, bounds, file))
-        have = {str(o.content["glacier_id"]) for o in got.objects}
-        for key in keys:
-            if key not in have and key not in gaps:
-                own = [m.reason for m in got.missing if f"/{key}" in m.what]
-                gaps[key] = own[0] if own else "no mosaic of Millan et al. (2022) holds this glacier"
+        wanted = source.remotes(origin, bounds, file)
+        got = store.acquire(source.window_origin(origin), wanted)
+        have = {str(o.content["glacier_id"]) for o in got.objects if o.content["kind"] == "thickness"}
+        missing = {m.what: m.reason for m in got.missing}
+        for key in bounds:
+            own = [w for w in wanted if isinstance(w, source.Window) and w.glacier_id == key and not w.optional]
+            # A mosaic that does not reach the glacier, though its footprint does, holds nothing of it; one that is not
+            # there may hold a part.
+            names = [name for w in own for name in (f"{w.product.provider}/{w.tile}", w.url)]
+            lacking = [missing[name] for name in names if name in missing]
+            if lacking:
+                gaps[key] = "; ".join(lacking)
+            elif key not in have:
+                gaps[key] = f"no mosaic of Millan et al. (2022) holds {key}"
         got.objects += lookup.objects
         warehouse.record(got.objects, asset="raw/millan", partitions=keys, gaps=gaps)
         return got.result(gaps)
