@@ -79,7 +79,7 @@ def write_geopackage(current: Settings, glacier: str, inventory: str, path: Path
 
     Raises:
         RegistryError: there is no such glacier.
-        SourceError: the glacier has no outline in this inventory, nor a reference to start from.
+        SourceError: the glacier has no outline in this inventory, nor a reference to start from; or the file exists.
     """
     import geopandas as gpd
     import pandas as pd
@@ -91,6 +91,14 @@ def write_geopackage(current: Settings, glacier: str, inventory: str, path: Path
     from arctic_assets.storage.warehouse import Warehouse
     from arctic_assets.tables import Outline
 
+    if path.exists():
+        raise SourceError(
+            "the file to write is there already",
+            where=path,
+            expected="a free name: what is there may hold an editor's work",
+            got="a file",
+            todo="give another name with --to, or delete the file",
+        )
     entry = glaciers.load(current.glaciers)[glacier]
     scope = pd.DataFrame({"glacier_id": [glacier]})
     rows = Warehouse(database=str(current.warehouse)).rows(Outline, scope).set_index("inventory")
@@ -115,7 +123,6 @@ def write_geopackage(current: Settings, glacier: str, inventory: str, path: Path
         "half_pixel_m": [float(row["half_pixel_m"])],
         "drawn_from": [f"{start}, {row['method']}"],
     }
-    path.unlink(missing_ok=True)  # GDAL would keep the layers of an older file
     gpd.GeoDataFrame(attributes, geometry=[geometry], crs=4326).to_file(path, layer="outline", driver="GPKG")
     west, south, east, north = geometry.bounds
     beside = neighbours_of(

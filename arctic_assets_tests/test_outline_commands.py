@@ -36,7 +36,7 @@ def outline(found: Platform, *words: object) -> Result:
 
 
 def exported(found: Platform, folder: Path, inventory: str = INVENTORY) -> Path:
-    path = folder / "outline.gpkg"
+    path = folder / f"outline{len(list(folder.glob('outline*')))}.gpkg"
     result = outline(found, "export", GLACIER, inventory, "--to", path)
     assert result.exit_code == 0, result.output
     return path
@@ -85,6 +85,14 @@ def test_export_of_what_is_not_there(home: Platform, tmp_path: Path) -> None:
         result = outline(home, "export", *words, "--to", tmp_path / "a.gpkg")
         assert result.exit_code == 1 and told in result.output
     assert not (tmp_path / "a.gpkg").exists()
+
+
+def test_export_does_not_overwrite_an_editors_work(home: Platform, tmp_path: Path) -> None:
+    path = edited(exported(home, tmp_path), "Ada", 2e-4)
+    before = path.read_bytes()
+    result = outline(home, "export", GLACIER, INVENTORY, "--to", path)
+    assert result.exit_code == 1 and "the file to write is there already" in result.output
+    assert path.read_bytes() == before
 
 
 def test_import_is_kept_and_makes_what_lies_downstream_stale(home: Platform, tmp_path: Path) -> None:
@@ -144,12 +152,17 @@ def test_dropped_files_are_taken_or_set_aside_with_the_reason(home: Platform, tm
     folder = home.current.home / "revisions"
     folder.mkdir()
     shutil.copyfile(edited(exported(home, tmp_path), "Ada", 2e-4), folder / "good.gpkg")
-    (folder / "bad.geojson").write_text("no outline")
+    (folder / "good.geojson").write_text("no outline")
+    gpd.read_file(folder / "good.gpkg", layer="outline").to_file(folder / "[2] moraine.shp")
     assert home.build("raw/revision").is_good
-    assert [p.name for p in (folder / "accepted").iterdir()] == ["good.gpkg"]
-    assert sorted(p.name for p in (folder / "refused").iterdir()) == ["bad.geojson", "bad.geojson.reason.txt"]
-    assert "an outline file cannot be read" in (folder / "refused/bad.geojson.reason.txt").read_text()
-    assert (home.current.archive / "revisions" / GLACIER / INVENTORY / "001.geojson").is_file()
+    accepted, refused = ({p.name for p in (folder / name).iterdir()} for name in ("accepted", "refused"))
+    shapefile = {f"[2] moraine{suffix}" for suffix in (".shp", ".shx", ".dbf", ".prj", ".cpg")}
+    assert accepted == {"good.gpkg", *shapefile}
+    assert refused == {"good.geojson", "good.geojson.reason.txt"}
+    assert {p.name for p in folder.iterdir()} == {"accepted", "refused"}
+    assert "an outline file cannot be read" in (folder / "refused/good.geojson.reason.txt").read_text()
+    kept = home.current.archive / "revisions" / GLACIER / INVENTORY
+    assert sorted(p.name for p in kept.glob("*.geojson")) == ["001.geojson", "002.geojson"]
 
 
 def test_editors_who_draw_the_same_image_give_a_repeatability(home: Platform, tmp_path: Path) -> None:

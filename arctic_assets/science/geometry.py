@@ -32,6 +32,12 @@ _CRACK_WIDTH_M = 1.0
 _AREA_TOLERANCE = 1e-3
 
 
+#: Half a pixel of Landsat TM, ETM+ and OLI, m: also what the record assumes for every outline.
+HALF_PIXEL_M = 15.0
+#: Half a pixel of the 60 m product of Landsat MSS, m; its scene ids start with LM.
+MSS_HALF_PIXEL_M = 30.0
+
+
 class Perimeter(NamedTuple):
     """Geodesic length of the boundary, km: all of it, the outer rings, the rings around rock islands."""
 
@@ -60,6 +66,15 @@ def geodesic_perimeter_km(geom: BaseGeometry) -> Perimeter:
     outer = sum(geod.geometry_length(polygon.exterior) for polygon in polygons) / 1e3
     inner = sum(geod.geometry_length(ring) for polygon in polygons for ring in polygon.interiors) / 1e3
     return Perimeter(float(outer + inner), float(outer), float(inner))
+
+
+def half_pixel_of(scene_ids: Sequence[str]) -> float:
+    """Half a pixel of the coarsest of the scenes an outline was drawn on, m; 15 where they tell nothing.
+
+    Args:
+        scene_ids: Landsat ids, old (`LM51230101984200`) or new (`LM05_L1TP_...`); any other scene counts as 15 m.
+    """
+    return MSS_HALF_PIXEL_M if any(one.strip().upper().startswith("LM") for one in scene_ids) else HALF_PIXEL_M
 
 
 def half_pixel_bound_km2(perimeter_km: float, half_pixel_m: float = 15.0) -> float:

@@ -44,8 +44,8 @@ class Outline(Table):
     method: str = column("How the outline was made")
     scene_ids: list[str] = column("Satellite scenes the outline was drawn on")
     half_pixel_m: float = column(
-        "Half a pixel of the image: 15 m for Landsat TM, ETM+ and OLI and where nothing is known, as in the record; a "
-        "revision may say another",
+        "Half a pixel of the image: 15 m for Landsat TM, ETM+ and OLI and where nothing is known, as in the record; "
+        "30 m for MSS; a revision may say another",
         unit="m",
         hard=(0, 100),
         uncertainty="a property of the sensor",

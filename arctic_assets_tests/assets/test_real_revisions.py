@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import shutil
 from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
 import pytest
+import shapely
 from click.testing import CliRunner, Result
+from pyproj import Geod
 
 from arctic_assets import settings
 from arctic_assets.cli import main
 from arctic_assets.science.area_change import SIGNIFICANT
+from arctic_assets.sources import rgi7
 from arctic_assets.tables import Area, AreaChange, Outline
 from arctic_assets_tests.testkit.platform import SHARED, Platform, needs_shared, platform
 
 pytestmark = needs_shared
 
 GLACIER = "austre_broeggerbreen"
+ZIP_11 = SHARED / "real/mirror/rgi7/RGI2000-v7.0-G-11_central_europe.zip"
 FILE = SHARED / "real/revisions/austre_broeggerbreen_npi.gpkg"
 WORDS = ("--glacier", GLACIER, "--inventory-field", "year", "--editor", "NPI", "--reason", "maps and images")
 TRUE_KM2 = {"1936": 12.02, "1990": 10.25, "2007": 9.71}
@@ -117,3 +122,28 @@ def test_an_aerial_photograph_has_finer_pixels(built: Platform) -> None:
     assert list(after["area_bound_km2"] * 6) == pytest.approx(list(before["area_bound_km2"]))
     assert (after["area_sigma_km2"] < before["area_sigma_km2"] / 5).all()
     assert set(after["n_digitisations"]) == {1}, "one editor who draws again is no second opinion"
+
+
+def test_divides_with_neighbours_take_no_part_in_the_error_of_a_change(built: Platform, tmp_path: Path) -> None:
+    """Hintereisferner drawn again: a twelfth of its boundary are divides, which no analyst moves."""
+    (row,) = built.rows(Outline).query("glacier_id == 'hintereisferner'").to_dict("records")
+    again = gpd.GeoDataFrame(
+        {"glacier_id": ["hintereisferner"], "inventory": ["2007"], "editor": ["Ada"], "reason": ["seen again"]},
+        geometry=[shapely.from_wkb(row["geometry"])],
+        crs=4326,
+    )
+    again.to_file(tmp_path / "again.geojson")
+    assert outline_import(built, tmp_path / "again.geojson", "--image-date", "2007-08-30").exit_code == 0
+    assert built.build('key:"derived/outline" or key:"derived/area" or key:"derived/area_change"').is_good
+
+    whole = shapely.from_wkb(row["geometry"])
+    beside = rgi7.read_neighbours(ZIP_11, whole.buffer(0.01).bounds, row["member_ids"]).geometry
+    length = Geod(ellps="WGS84").geometry_length
+    shared = length(shapely.intersection(whole.boundary, shapely.union_all([one.boundary for one in beside])))
+    areas = built.rows(Area).query("glacier_id == 'hintereisferner'").set_index("inventory")
+    assert 0.05 < shared / length(whole.boundary) < 0.1
+    assert list(areas["free_share"]) == pytest.approx([1 - shared / length(whole.boundary)] * 2, abs=0.003)
+    (change,) = built.rows(AreaChange).query("glacier_id == 'hintereisferner'").to_dict("records")
+    free = areas["area_sigma_km2"] * areas["free_share"]
+    assert change["change_sigma_km2"] == pytest.approx(math.hypot(*free))
+    assert change["change_km2"] == pytest.approx(0, abs=1e-4) and not change["significant"]

@@ -19,6 +19,8 @@ from arctic_assets.science.geometry import (
     geodesic_area_km2,
     geodesic_perimeter_km,
     half_pixel_bound_km2,
+    half_pixel_of,
+    independent_sigma_km2,
     outline_hash,
 )
 
@@ -228,3 +230,24 @@ def test_hash_changes_with_a_coordinate_and_not_with_the_order_of_parts() -> Non
     first, second = circle(15, 78, 1000), circle(16, 78, 1000)
     assert outline_hash(shapely.MultiPolygon([first, second])) == outline_hash(shapely.MultiPolygon([second, first]))
     assert outline_hash(first) != outline_hash(shapely.transform(first, lambda c: c + 1e-9))
+
+
+def test_independent_errors_are_the_lower_limit() -> None:
+    """Geitlandsjökull: 40.53 km of boundary, bound 0.608 km2, independent errors 37 times less."""
+    assert half_pixel_bound_km2(40.53) == pytest.approx(0.608, abs=5e-4)
+    assert independent_sigma_km2(40.53) == pytest.approx(0.0165, abs=5e-5)
+    assert independent_sigma_km2(40.53, 30.0) == pytest.approx(0.0165 * 2**1.5, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("scenes", "half_pixel_m"),
+    [
+        ((), 15),
+        (("LT05_L2SP_215003_19850807_20200918_02_T1", "LC08_L2SP_215003_20150820_20200909_02_T1"), 15),
+        (("LM02_L1TP_232003_19760718_20200907_02_T2",), 30),
+        (("LT05_L2SP_215003_19850807_20200918_02_T1", " lm51230101984200"), 30),
+        (("aerial photographs of 1936",), 15),
+    ],
+)
+def test_half_a_pixel_is_that_of_the_coarsest_scene(scenes: tuple[str, ...], half_pixel_m: float) -> None:
+    assert half_pixel_of(scenes) == half_pixel_m

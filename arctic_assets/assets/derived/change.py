@@ -43,7 +43,7 @@ class AreaChangeConfig(dg.Config):
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets."""
 
-    @table_asset(AreaChange, partitions, deps=["derived/area"], code_version="1", kinds={"pandas"})
+    @table_asset(AreaChange, partitions, deps=["derived/area"], code_version="2", kinds={"pandas"})
     def area_change(context: dg.AssetExecutionContext, config: AreaChangeConfig, warehouse: Warehouse) -> Made:
         """Change of area between each pair of dated inventories of a glacier, with the uncertainty of the change
         itself, its rate in km2 and in per cent a year, and whether it is beyond 1.96 standard deviations.

@@ -13,7 +13,7 @@ from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.glaciers import Registry
 from arctic_assets.partitions import Partitions, scope
 from arctic_assets.provenance import SourceObject
-from arctic_assets.science import clean_ice
+from arctic_assets.science import clean_ice, geometry
 from arctic_assets.science.links import Unresolved
 from arctic_assets.sources import landsat, revisions, rgi7
 from arctic_assets.storage.archive import Archive
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 STANDARD = clean_ice.STANDARD
-HALF_PIXEL_M = 15.0
-"""Half a pixel of Landsat TM, ETM+ and OLI: all that can be mapped here (MSS has no SWIR band), and what most RGI
-outlines of the Arctic were drawn on."""
 
 
 class MappingConfig(dg.Config):
@@ -62,7 +59,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Outline,
         partitions,
         deps=["raw/rgi7", "raw/landsat", "raw/revision"],
-        code_version="2",
+        code_version="3",
         kinds={"geopandas"},
     )
     def outline(
@@ -108,8 +105,6 @@ def _references(
     """The RGI7 reference of each glacier, and the reason for each that has none. Opens each region once."""
     import shapely
 
-    from arctic_assets.science import geometry
-
     glaciers = [registry[key] for key in glacier_ids]
     files = outline_files(archive)
     members = members_of(archive, glaciers)
@@ -150,7 +145,7 @@ def _references(
                 "image_date": dates.sort_values().iloc[len(dates) // 2] if len(dates) else None,
                 "method": "RGI 7.0" + (f"; {m.note}" if m.note else ""),
                 "scene_ids": [],
-                "half_pixel_m": HALF_PIXEL_M,
+                "half_pixel_m": geometry.HALF_PIXEL_M,
                 "flags": [],
                 "revision": 0,
                 "link_overlap": m.link_overlap,
@@ -181,7 +176,7 @@ def _revised(archive: Archive, revised: SourceObject, reference: Reference | Non
         "image_date": pd.Timestamp(date).date() if date else _nominal(str(facts["inventory"]), base),
         "method": f"drawn by a person ({facts['file']})",
         "scene_ids": list(facts["scene_ids"]),
-        "half_pixel_m": facts["half_pixel_m"] or HALF_PIXEL_M,
+        "half_pixel_m": facts["half_pixel_m"] or geometry.half_pixel_of(facts["scene_ids"]),
         "flags": [] if date else ["nominal_date"],
         "revision": int(facts["revision"]),
         "editor": facts["editor"],
@@ -241,7 +236,7 @@ class _Mapper:
             "image_date": sorted(s.date for s in scenes)[len(scenes) // 2],
             "method": f"clean ice on {len(scenes)} Landsat scene(s) ({', '.join(sorted({s.sensor for s in scenes}))})",
             "scene_ids": [s.item_id for s in scenes],
-            "half_pixel_m": HALF_PIXEL_M,
+            "half_pixel_m": geometry.half_pixel_of([s.item_id for s in scenes]),
             "flags": [*found.flags, *slc],
             "share_unclassified": found.share_unclassified,
             "debris_km2": found.debris_km2,

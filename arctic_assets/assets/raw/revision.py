@@ -1,5 +1,6 @@
 """raw/revision: outlines that people edited."""
 
+import glob
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -235,7 +236,8 @@ def _tags(key: str, own: dg.MaterializeResult) -> dict[str, str]:
 def _move(path: Path, folder: Path) -> None:
     """Move a file with those that belong to it (.shx, .dbf, .prj of a .shp); a name that is taken gets a number."""
     folder.mkdir(exist_ok=True)
-    for part in sorted(path.parent.glob(f"{path.stem}.*")):
+    beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".shp" else []
+    for part in [path, *(p for p in beside if p.suffix.lower() not in source.SUFFIXES)]:
         target, number = folder / part.name, 1
         while target.exists():
             target, number = folder / f"{part.stem}-{number}{part.suffix}", number + 1
