@@ -28,7 +28,6 @@ DEADLINE_S = 40.0
 """A tick that takes longer than 60 s is cut off by Dagster."""
 ASK_AGAIN_AFTER_DAYS = 60
 """Age from which on a preliminary month is asked for again: ERA5 turns final two to three months after the month."""
-REVISION_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp")
 SETTLED_S = 5.0
 """A dropped file that changed within this time may still be on its way."""
 
@@ -211,8 +210,7 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
         """Somebody dropped a corrected outline into <home>/revisions/, or imported one: it is judged, kept, and all
         that is made from it is built.
         """
-        folder = store.settings.home / "revisions"
-        dropped = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in REVISION_SUFFIXES]
+        dropped = updates.dropped_files(store)
         stamps = [(p.name, p.stat().st_mtime, p.stat().st_size) for p in dropped]
         if any(time.time() - modified < SETTLED_S for _, modified, _ in stamps):
             return dg.SkipReason("a file is still being written")

@@ -9,6 +9,7 @@ Belongs here: what an intent means. Not here: when it is wanted (`sensors`), how
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -104,17 +105,13 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
 
     @dg.op(description="Takes the outlines in <home>/revisions/, and runs what is made from those that were accepted.")
     def drawn(context: dg.OpExecutionContext, store: RawStore) -> None:
-        from arctic_assets.assets.raw.revision import ingest
-        from arctic_assets.storage.warehouse import Warehouse
-
-        for line in ingest(store, Warehouse(database=str(store.settings.warehouse)), partitions):
-            context.log.info(line)
-        changed = unbuilt_revisions(store)
-        if not changed:
+        if dropped_files(store):  # raw/revision takes them where the run covers their partitions: here all
+            _carry_out(context, partitions, [('key:"raw/revision"', Extent())], False)
+        glaciers = tuple(sorted({glacier for glacier, _ in unbuilt_revisions(store)}))
+        if not glaciers:
             context.log.info("no accepted revision waits to be built")
             return
-        glaciers = tuple(sorted({glacier for glacier, _ in changed}))
-        _carry_out(context, partitions, [(chain("raw/revision"), Extent(glaciers))], False)
+        _carry_out(context, partitions, [(chain("derived/outline"), Extent(glaciers))], False)
 
     @dg.op(description="Compares every archived file with its provider's, and observes the raw assets.")
     def compared(context: dg.OpExecutionContext, config: CheckConfig, store: RawStore) -> None:
@@ -159,6 +156,14 @@ def plans_of_months(partitions: Partitions, start: str, end: str) -> list[Plan]:
     if years:
         plans += [(YEARS, Extent(start=f"{years[0]}-01", end=f"{years[-1]}-12")), (ALL_YEARS, Extent())]
     return plans
+
+
+def dropped_files(store: RawStore) -> list[Path]:
+    """Files with outlines that wait in `<home>/revisions/`."""
+    from arctic_assets.sources.revisions import SUFFIXES
+
+    folder = store.settings.home / "revisions"
+    return [p for p in sorted(folder.glob("*")) if p.suffix.lower() in SUFFIXES]
 
 
 def unbuilt_revisions(store: RawStore) -> list[tuple[str, str]]:
@@ -271,10 +276,8 @@ def _compare(context: dg.OpExecutionContext, store: RawStore, deadline_s: float)
             context.log.warning(failure)
 
 
-def mirror_root(store: RawStore) -> Any:
+def mirror_root(store: RawStore) -> Path | None:
     """Directory of the mirror, where it is one."""
-    from pathlib import Path
-
     current = store.settings
     return {"sample": current.sample, "directory": Path(current.mirror)}.get(current.mirror_kind)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,9 +18,10 @@ from arctic_assets.assets.wiring import RawStore
 from arctic_assets.automation import sensors
 from arctic_assets.definitions import build_defs
 from arctic_assets.errors import SourceError
+from arctic_assets.outline_commands import write_geopackage
 from arctic_assets.sources import looks
 from arctic_assets.sources.http import Client
-from arctic_assets.tables import TemperatureMonthly
+from arctic_assets.tables import Area, TemperatureMonthly
 from arctic_assets_tests.testkit.base import Response
 from arctic_assets_tests.testkit.cds import CdsServer
 from arctic_assets_tests.testkit.platform import SHARED, Platform, copy_of, platform
@@ -226,6 +228,53 @@ def test_a_new_release_is_asked_for_once(small_home: Platform, tmp_path: Path) -
         shutil.copyfile(old, old.with_name("DOI-WGMS-FoG-2027-02-10.zip"))
         assert runs_of(release.tick(), "raw/fog")
         assert release.tick() == []
+
+
+def test_a_dropped_outline_is_taken_and_what_is_made_from_it_is_built(
+    small_home: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = copy_of(small_home, tmp_path)
+    found.warehouse.publish(found.current.published)
+    monkeypatch.setattr(sensors, "SETTLED_S", 0.0)
+    with found.instance() as instance:
+        revised = Ticks(found, "outline_revised", instance)
+        assert revised.tick() == []
+        write_geopackage(found.current, "engabreen", "2015", tmp_path / "outline.gpkg")
+        frame = gpd.read_file(tmp_path / "outline.gpkg", layer="outline").assign(editor="Ada", reason="snow")
+        frame["geometry"] = frame.geometry.buffer(-2e-4)
+        (found.current.home / "revisions").mkdir(exist_ok=True)
+        frame.to_file(found.current.home / "revisions/outline.gpkg", layer="outline", driver="GPKG")
+        before = found.rows(Area).set_index(["glacier_id", "inventory"])["area_km2"]
+        runs = revised.tick()
+        assert runs_of(runs, "raw/revision") and runs_of(runs, "derived/outline") and runs_of(runs, "derived/area")
+        after = found.rows(Area).set_index(["glacier_id", "inventory"])["area_km2"]
+        assert list(after.index[after != before[after.index]]) == [("engabreen", "2015")]
+        assert after["engabreen", "2015"] < before["engabreen", "2015"]
+        assert revised.tick() == []
+
+
+def test_a_job_says_what_it_would_do_and_does_nothing(small_home: Platform, tmp_path: Path) -> None:
+    found = copy_of(small_home, tmp_path)
+    config = {"ops": {"glacier": {"config": {"glacier": "engabreen", "selection": "derived/area", "dry_run": True}}}}
+    with found.instance() as instance:
+        before = len(instance.get_runs())
+        job = build_defs(found.current).resolve_job_def("rebuild_glacier")
+        result = job.execute_in_process(run_config=config, instance=instance)
+        assert result.success and len(instance.get_runs()) == before + 1
+
+
+def test_check_sources_observes_what_changed(small_home: Platform, tmp_path: Path) -> None:
+    found = copy_of(small_home, tmp_path)
+    file = next(Path(found.current.mirror).rglob("DOI-WGMS-FoG*.zip"))
+    file.write_bytes(file.read_bytes() + b"\n")
+    with found.instance() as instance:
+        job = build_defs(found.current).resolve_job_def("check_sources")
+        assert job.execute_in_process(instance=instance).success
+        changed = {}
+        for name in ("raw/fog", "raw/rgi7"):
+            records = instance.fetch_observations(dg.AssetKey.from_user_string(name), limit=1).records
+            changed[name] = records[0].asset_observation.metadata["changed"].value if records else None
+    assert changed == {"raw/fog": 1, "raw/rgi7": 0}
 
 
 def test_sensors_run_from_the_start_on_a_live_platform_only(small_home: Platform, tmp_path: Path) -> None:
