@@ -27,6 +27,8 @@ def _commit(database: str, published: str, glacier: str) -> None:
             "t2m_c": number / 10,
             "n_cells": 2,
             "max_weight": 0.75,
+            "t2m_sigma_c": 1.0,
+            "sigma_kind": "assumed",
             "status": "final",
             "inventory": "rgi7",
             "source_ids": ["era5/a.nc#0123"],
