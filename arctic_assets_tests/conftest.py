@@ -7,11 +7,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from arctic_assets import glaciers, sample
 from arctic_assets.automation.build import Extent
 from arctic_assets_tests.testkit.platform import SHARED, Platform, copy_of, platform, small_registry
+
+hypothesis.settings.register_profile("no_deadline", deadline=None)  # no test depends on the clock
+hypothesis.settings.load_profile("no_deadline")
 
 SMALL = ("geitlandsjokull", "austre_broeggerbreen", "engabreen")
 

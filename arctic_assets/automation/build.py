@@ -130,7 +130,7 @@ def _next(graph: AssetGraph, left: Sequence[dg.AssetKey]) -> tuple[dg.Partitions
     A grain of which nothing is left afterwards comes first: what is ready of the others waits for its later assets, so
     that they share a run.
     """
-    chains = []
+    chains: list[tuple[dg.PartitionsDefinition | None, list[dg.AssetKey], bool]] = []
     for key in left:
         grain = graph.get(key).partitions_def
         if any(grain == other for other, _, _ in chains):

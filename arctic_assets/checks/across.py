@@ -90,6 +90,14 @@ def perimeter_is_possible(tables: Tables) -> Judged:
     return _off(single, "perimeter^2 / (4 pi area) is 1 to 60", "perimeter_km", bad, shown)
 
 
+def product_covers_the_glacier(tables: Tables) -> Judged:
+    """The ice mask of each product is about as large as the outline. The shallow-ice check covers the line only."""
+    frame = tables(Thickness).query("product != 'sia_check'")
+    bad = ~frame["coverage_fraction"].between(0.8, 1.2)
+    shown = ["glacier_id", "product", "coverage_fraction", "ice_area_km2"]
+    return _off(frame, "coverage_fraction is 0.8 to 1.2", "coverage_fraction", bad, shown)
+
+
 def volume_is_thickness_times_area(tables: Tables) -> Judged:
     """The volume of each product is its mean thickness times its ice area, within 1 %."""
     frame = tables(Thickness)
@@ -198,6 +206,13 @@ RULES: tuple[Rule, ...] = (
         "Perimeter not shorter than a circle's, and not jagged (square over 4 pi area below 60).",
         "look at the outline; stair-steps are smoothed before measuring",
         perimeter_is_possible,
+    ),
+    Rule(
+        Thickness,
+        "covers_the_glacier",
+        "The product's ice mask is 0.8 to 1.2 of the outline, the shallow-ice check aside.",
+        "outline and product are of other dates or divides: use the product's own area with its volume",
+        product_covers_the_glacier,
     ),
     Rule(
         Thickness,

@@ -672,7 +672,7 @@ def _opened(item: Item, band: str) -> Iterator[DatasetReader | Missing]:
         Client().marks(_signed(item, href))  # a server in trouble says so itself, and better
     raise SourceError(
         "a raster of a scene cannot be read",
-        where=where,
+        where=f"{item.item_id}, {public_url(href) if href.startswith('http') else href}",
         expected="a GeoTIFF that can be read by windows",
         got=f"HTTP {code}" if code else re.sub(r"[?]\S+|/vsicurl/", "", problem)[:300],
         todo="run again later; if it stays, the file is damaged at the provider",

@@ -53,7 +53,6 @@ class Thickness(Table):
         "Ice mask area over outline area",
         unit="1",
         hard=(0, 3),
-        warn=(0.8, 1.2),
         uncertainty="as ice_area_km2",
     )
     volume_km3: float = column("Ice volume", unit="km3", hard=(0.0001, 20000), uncertainty="volume_sigma_km3")

@@ -198,6 +198,12 @@ BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
         bad=("final", -0.101),
         not_judged=2,
     ),
+    across.product_covers_the_glacier: Breaking(
+        one_table(Thickness, lambda value: {"product": value[0], "coverage_fraction": value[1]}),
+        good=[("mean", 0.8), ("millan2022", 1.2), ("sia_check", 0.05)],
+        bad=("farinotti2019", 0.79),
+        not_judged=1,
+    ),
     across.annual_is_mean_of_months: Breaking(
         annual_means,
         good=[("calendar", 0.0, 12), ("calendar", 9e-7, 12), ("balance_year", 5.0, 12)],
@@ -302,13 +308,13 @@ def test_row_that_breaks_two_rules_is_one_row() -> None:
     ("model", "values", "rule"),
     [
         (Outline, {"link_overlap": 0.8}, "link_overlap is expected within at least 0.9"),
-        (Thickness, {"coverage_fraction": 0.5}, "coverage_fraction is expected within 0.8 to 1.2"),
+        (Thickness, {"thickness_max_m": 1200.0}, "thickness_max_m is expected within at most 1000 m"),
         (MassBalance, {"annual_balance_m_we": -4.5}, "annual_balance_m_we is expected within -4 to 3.6 m w.e."),
         (MassBalance, {"winter_balance_m_we": -0.1}, "winter_balance_m_we is expected within 0 to 5 m w.e."),
     ],
 )
 def test_within_expected_ranges(model: type[Table], values: Record, rule: str) -> None:
-    usual = {"coverage_fraction": 1.0} if model is Thickness else {"annual_balance_m_we": 0.0}
+    usual = {"annual_balance_m_we": 0.0}
     frame = damaged(model, **values)
     for name, value in usual.items():
         if name in frame:
@@ -422,10 +428,17 @@ def tamper(found: Platform, *statements: str) -> None:
             connection.execute(statement)
 
 
+KNOWN_WARNINGS = {
+    ("balance_period", "no_glacier_is_missing"),  # nothing is published of one of the three
+    ("trend", "no_glacier_is_missing"),  # two years are no trend
+}
+
+
 def test_all_checks_pass_on_what_was_built(built: Platform) -> None:
     found = run_checks(built)
     assert len(found) == len(RULES) + 5 * len(TABLES)
-    assert [key for key, check in found.items() if not check.passed] == []
+    failed = {key for key, check in found.items() if not check.passed}
+    assert failed == KNOWN_WARNINGS and all(found[key].severity == WARN for key in failed)
     for model in TABLES:
         assert numbers(found[model.table(), "fits_model"]) == (len(built.rows(model)), 0)
 
@@ -434,7 +447,7 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
     n_months, n_balances = len(built.rows(TemperatureMonthly)), len(built.rows(MassBalance))
     tamper(
         built,
-        "UPDATE derived.area SET area_km2 = 99999 WHERE glacier_id = 'engabreen'",
+        "UPDATE derived.area SET area_km2 = 99999 WHERE glacier_id = 'engabreen' AND inventory = 'rgi7'",
         "UPDATE derived.temperature_monthly SET t2m_c = t2m_c + 273.15, t2m_adjusted_c = NULL WHERE month < '2019-08'",
         "UPDATE derived.thickness SET coverage_fraction = 0.5 WHERE glacier_id = 'geitlandsjokull'",
         "DELETE FROM derived.volume WHERE glacier_id = 'engabreen'",
@@ -443,20 +456,23 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
     found = run_checks(built)
     failed = {key: check for key, check in found.items() if not check.passed}
     expected = {
-        ("area", "fits_model"): (ERROR, 3, 1),
+        ("area", "fits_model"): (ERROR, 18, 1),
         ("area", "agrees_with_rgi"): (WARN, 3, 1),
-        ("area", "perimeter_is_possible"): (WARN, 3, 1),
+        ("area", "perimeter_is_possible"): (WARN, 18, 1),
         ("temperature_monthly", "fits_model"): (ERROR, n_months, 21),
         ("temperature_annual", "is_mean_of_months"): (WARN, 6, 3),
-        ("thickness", "within_expected_ranges"): (WARN, 3, 1),
+        ("thickness", "covers_the_glacier"): (WARN, 9, 3),
         ("volume", "no_glacier_is_missing"): (WARN, 3, 1),
         ("mass_balance", "every_row_has_its_source"): (ERROR, n_balances, n_balances),
     }
     for key, (severity, n_checked, n_failed) in expected.items():
         assert (failed[key].severity, *numbers(failed[key])) == (severity, n_checked, n_failed), key
         assert failed[key].metadata["what to do"].value, key
-    by_consequence = {("mass_balance", "reference_area_agrees")}  # of Engabreen's area
-    assert failed.keys() - by_consequence == expected.keys()
+    by_consequence = {
+        ("mass_balance", "reference_area_agrees"),  # of Engabreen's area
+        ("balance_period", "every_row_has_its_source"),  # of WGMS
+    }
+    assert failed.keys() - by_consequence - KNOWN_WARNINGS == expected.keys()
     assert len(shown(failed["temperature_monthly", "fits_model"])) == 20
 
 

@@ -28,7 +28,7 @@ def change(**other: Any) -> dict[str, Any]:
     }
 
 
-def rows(*changes: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+def rows(*changes: dict[str, Any]) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     return geodetic_rows(pd.DataFrame(list(changes)))
 
 

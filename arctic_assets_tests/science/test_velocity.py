@@ -199,7 +199,7 @@ def test_the_columns_of_the_table_come_from_here() -> None:
     needed = ["year", "length_km", "sampled_length_km", "speed_m_yr", "speed_sigma_m_yr", "count_median"]
     needed += ["speed_sigma_independent_m_yr", "speed_homogenised_m_yr"]
     made = velocity.length_weighted(pd.DataFrame(columns=needed, dtype=float)).columns
-    assert {*made, "glacier_id", "region", "mosaic_version", *COMMON} == {c.name for c in Velocity.columns()}
+    assert {*made, "glacier_id", "region", "mosaic_version", "origin", *COMMON} == {c.name for c in Velocity.columns()}
 
 
 COMMON = ("source_ids", "run_id", "code_version", "recorded_at", "is_synthetic")

@@ -44,7 +44,7 @@ def slopes() -> pd.DataFrame:
 def test_literature_fits(periods: pd.DataFrame) -> None:
     assert violations(BalancePeriod, periods) == [] and soft_violations(BalancePeriod, periods) == []
     assert set(COLUMNS) <= set(BalancePeriod.no_rows().columns)
-    assert BalancePeriod.key() == ["glacier_id", "period_start", "period_end", "origin", "reference"]
+    assert BalancePeriod.key() == ["glacier_id", "period_start", "period_end", "reference", "origin"]
     assert isinstance(periods["period_start"].iloc[0], dt.date)
 
 

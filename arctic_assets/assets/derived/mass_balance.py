@@ -50,7 +50,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             "raw/fog",
             "raw/amce",
             _of_glacier("raw/rgi7"),
-            dg.AssetDep(["derived", "outline"], partition_mapping=PER_GLACIER),
+            *(dg.AssetDep(["derived", name], partition_mapping=PER_GLACIER) for name in ("outline", "area")),
             # the model is fitted to all years, and short series take the precipitation factor of other glaciers
             dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
         ],
