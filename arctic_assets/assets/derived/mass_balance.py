@@ -55,7 +55,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                     {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
                 ),
             ),
-            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=ALL_MONTHS_OF_GLACIER),
+            # the model is fitted to all years, and short series take the precipitation factor of other glaciers
+            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
         ],
         code_version="2",
         kinds={"pandas"},
@@ -144,12 +145,6 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         return Made(frame if len(frame) else BalancePeriod.no_rows(), gaps, more)
 
     return [mass_balance, balance_period_rows]
-
-
-ALL_MONTHS_OF_GLACIER = dg.MultiPartitionMapping(
-    {"glacier": dg.DimensionPartitionMapping("glacier", dg.IdentityPartitionMapping())}
-)
-"""The model is fitted to all years of a glacier, so each of its years needs all months."""
 
 
 def _of_glacier(key: str) -> dg.AssetDep:
