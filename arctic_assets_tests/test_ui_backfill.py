@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Backfilled:
     """
 
     home: Platform
-    keys: list[str]
+    keys: Sequence[str]
     ui: Ui
     backfill: dict[str, Any]
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ class Ui:
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
 
-    def launch_backfill(self, asset: str, partitions: list[str]) -> str:
+    def launch_backfill(self, asset: str, partitions: Sequence[str]) -> str:
         """Press "Launch backfill" for some partitions of an asset; its id."""
         params = {"assetSelection": [{"path": asset.split("/")}], "partitionNames": partitions}
         launched = self.ask(_LAUNCH, params=params)["launchPartitionBackfill"]
