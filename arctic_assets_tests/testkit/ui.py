@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,10 @@ _LAUNCH = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
     __typename
     ... on PartitionBackfill { status error { message } runs { id status } }
+} }"""
+_STATS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+    __typename
+    ... on AssetNode { partitionStats { numPartitions numMaterialized numFailed numMaterializing } }
 } }"""
 _CHECKS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
     __typename
@@ -70,7 +74,7 @@ class Ui:
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
 
-    def launch_backfill(self, asset: str, partitions: list[str]) -> str:
+    def launch_backfill(self, asset: str, partitions: Sequence[str]) -> str:
         """Press "Launch backfill" for some partitions of an asset; its id."""
         params = {"assetSelection": [{"path": asset.split("/")}], "partitionNames": partitions}
         launched = self.ask(_LAUNCH, params=params)["launchPartitionBackfill"]
@@ -88,6 +92,10 @@ class Ui:
             time.sleep(1)
         raise TimeoutError(f"backfill {backfill_id} is {backfill['status']} after {seconds} s; see {self.log}")
 
+    def partition_stats(self, asset: str) -> dict[str, int]:
+        """How many partitions an asset has, and how many are materialised, failed and under way."""
+        return self.ask(_STATS, key={"path": asset.split("/")})["assetNodeOrError"]["partitionStats"]
+
     def checks(self, asset: str) -> dict[str, dict[str, Any] | None]:
         """Latest execution of each check of an asset, None where it never ran, as the tab "Checks" shows it."""
         node = self.ask(_CHECKS, key={"path": asset.split("/")})["assetNodeOrError"]
@@ -97,16 +105,22 @@ class Ui:
 
 
 @contextmanager
-def dagster_dev(platform: Platform) -> Iterator[Ui]:
-    """`dagster dev` in the repository on a platform's home; it and all its children are gone afterwards."""
+def dagster_dev(platform: Platform, *arguments: str, **variables: str) -> Iterator[Ui]:
+    """`dagster dev` in the repository on a platform's home; it and all its children are gone afterwards.
+
+    Args:
+        platform: gives the settings.
+        arguments: further ones of `dagster dev`.
+        variables: further environment variables.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     platform.current.home.mkdir(parents=True, exist_ok=True)
     ui = Ui(f"http://127.0.0.1:{port}", platform.current.home / "dagster_dev.log")
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *arguments]
     others = {k: v for k, v in os.environ.items() if not k.startswith("ARCTIC_ASSETS_") and k != "DAGSTER_HOME"}
-    environment = {**others, **settings.environment(platform.current)}
+    environment = {**others, **settings.environment(platform.current), **variables}
     with ui.log.open("wb") as log, _interruptible():
         process = subprocess.Popen(
             command,
