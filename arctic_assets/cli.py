@@ -120,12 +120,20 @@ def sample(directory: Path, glaciers: Path | None, through: str | None) -> None:
 def status(home: Path | None, glaciers: Path | None) -> None:
     """Per variable: what is there, what is missing and why, what is preliminary."""
     from arctic_assets import summary
+    from arctic_assets.assets.exports.products import stale_exports
+    from arctic_assets.storage.instance import open_instance
+    from arctic_assets.storage.warehouse import Warehouse
 
     current = _settings(home, glaciers, None)
-    _, partitions, warehouse = _platform(current)
-    if not Path(warehouse.database).exists():
+    _, partitions, _ = _platform(current)
+    if not current.published.exists():
         raise click.ClickException(f"nothing was built in {current.home} yet: run `arctic-assets build`")
+    warehouse = Warehouse(database=str(current.published))  # no run blocks it, and it blocks none
     summary.print_status(console, partitions, warehouse)
+    with open_instance(current.home) as instance:
+        stale = stale_exports(instance, warehouse)
+    if stale:
+        console.print(f"the tables changed since these were written: {', '.join(stale)}", soft_wrap=True)
 
 
 @main.command()

@@ -6,6 +6,7 @@ Belongs here: decorators, resources and the I/O manager. Not here: anything abou
 import datetime as dt
 import hashlib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from arctic_assets.tables.base import columns_of
 
 if TYPE_CHECKING:
     from arctic_assets.sources.base import Missing, Origin, Remote
+
+logging.getLogger("rasterio").setLevel(logging.ERROR)  # GDAL's warnings quote whole URLs, with their signatures
 
 OWNERS = ["team:arctic-assets"]
 PART_OF = "arctic_assets/part_of"
