@@ -439,7 +439,7 @@ def _patient_io() -> StacApiIO:
 def _of_directory(folder: Path) -> list[pystac.Item] | Missing:
     place = folder / "items"
     if not place.is_dir():
-        return Missing(f"the mirror has no folder {PRODUCT.provider}/items with STAC items of scenes")
+        return Missing(f"no Landsat scene: the mirror has no folder {PRODUCT.provider}/items with STAC items")
     paths = sorted(path for path in place.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
     return list(_items_on_disk(tuple((str(path), path.stat().st_mtime_ns) for path in paths)))
 
