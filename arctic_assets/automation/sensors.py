@@ -140,7 +140,7 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
         if not lacking:
             return dg.SkipReason("the archive holds the newest releases")
         names = " and ".join(sorted(lacking.values()))
-        return dg.SensorResult([_refresh(f"wgms-{names}", list(lacking), f"WGMS published {names}")])
+        return dg.SensorResult([_refresh(f"wgms-{names}", list(lacking), f"WGMS published {names}", "wgms", names)])
 
     @dg.sensor(job=jobs["refresh_source"], minimum_interval_seconds=24 * 3600, default_status=status)
     def new_itslive_year(context: dg.SensorEvaluationContext, store: RawStore) -> dg.SensorResult | dg.SkipReason:
@@ -165,7 +165,9 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
                 ]
         if not found:
             return dg.SkipReason("no mosaic after the last ones held")
-        return dg.SensorResult([_refresh(f"itslive-{'-'.join(found)}", ["raw/itslive"], f"new: {', '.join(found)}")])
+        version = ", ".join(found)
+        request = _refresh(f"itslive-{version}", ["raw/itslive"], f"new mosaics: {version}", "itslive", version)
+        return dg.SensorResult([request])
 
     @dg.sensor(job=jobs["refresh_source"], minimum_interval_seconds=6 * 3600, default_status=status)
     def provider_object_changed(
@@ -203,7 +205,8 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
         assets = [key for provider in providers for key in updates.raw_assets_of(provider)]
         digest = hashlib.sha256("".join(f"{c.held.source_id} {c.what}" for c in changed).encode()).hexdigest()[:12]
         cause = "; ".join(f"{c.held.path}: {c.what}" for c in changed[:3])
-        return dg.SensorResult([_refresh(f"changed-{digest}", assets, cause)], cursor=cursor)
+        request = _refresh(f"changed-{digest}", assets, cause, ", ".join(providers), digest)
+        return dg.SensorResult([request], cursor=cursor)
 
     @dg.sensor(job=jobs["import_revisions"], minimum_interval_seconds=60, default_status=status)
     def outline_revised(context: dg.SensorEvaluationContext, store: RawStore) -> dg.SensorResult | dg.SkipReason:
@@ -234,12 +237,14 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
 
 def _months_run(run_key: str, first: str, last: str, cause: str) -> dg.RunRequest:
     config = {"ops": {"months": {"config": {"start": first, "end": last}}}}
-    return dg.RunRequest(run_key=run_key, run_config=config, tags={updates.CAUSE: _short(cause)})
+    tags = {updates.CAUSE: _short(cause), updates.PROVIDER: "era5", updates.VERSION: _short(f"{first} to {last}")}
+    return dg.RunRequest(run_key=run_key, run_config=config, tags=tags)
 
 
-def _refresh(run_key: str, assets: list[str], cause: str) -> dg.RunRequest:
+def _refresh(run_key: str, assets: list[str], cause: str, provider: str, version: str) -> dg.RunRequest:
     config = {"ops": {"source": {"config": {"assets": assets}}}}
-    return dg.RunRequest(run_key=run_key, run_config=config, tags={updates.CAUSE: _short(cause)})
+    tags = {updates.CAUSE: _short(cause), updates.PROVIDER: _short(provider), updates.VERSION: _short(version)}
+    return dg.RunRequest(run_key=run_key, run_config=config, tags=tags)
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,8 @@ from arctic_assets.partitions import Partitions
 if TYPE_CHECKING:
     from arctic_assets.automation.build import Outcome, Run
 
-CAUSE = "arctic_assets/cause"
+CAUSE, PROVIDER, VERSION = (f"arctic_assets/{name}" for name in ("cause", "provider", "version"))
+"""Tags that say why a run was asked for, of whose data, and which version; runs that are part of it carry them too."""
 _DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
 _FIRST = "First month, YYYY-MM; empty for the first there is."
 _LAST = "Last month, YYYY-MM; empty for the last that has ended."
@@ -210,7 +211,7 @@ def _carry_out(context: dg.OpExecutionContext, partitions: Partitions, plans: Se
         context.log.info(f"{'would run' if dry_run else 'planned'}: {keys}, {run.n_partitions} partition(s) each")
     if dry_run:
         return
-    tags = {PART_OF: context.run_id} | {k: v for k, v in context.run.tags.items() if k == CAUSE}
+    tags = {PART_OF: context.run_id} | {k: v for k, v in context.run.tags.items() if k in (CAUSE, PROVIDER, VERSION)}
     began = time.monotonic()
     outcome = build.execute(defs, context.instance, groups, _reporter(context), tags)
     context.log.info(f"{sum(map(len, groups))} run(s) in {time.monotonic() - began:.0f} s")
