@@ -26,6 +26,7 @@ from arctic_assets.sources.http import Client
 from arctic_assets.sources.origins import HttpOrigin
 from arctic_assets.tables import Area, Thickness, Volume
 from arctic_assets_tests.testkit.platform import Platform, platform
+from arctic_assets_tests.testkit.ui import interruptible
 
 CONTENT = bytes(range(256)) * 40
 
@@ -255,7 +256,7 @@ def serving(directory: Path, log: Path) -> Iterator[Command]:
     """`arctic-assets serve-mirror` in a process of its own."""
     words = [sys.executable, "-m", "arctic_assets.cli", "serve-mirror", str(directory), "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with log.open("w") as stream:
+    with log.open("w") as stream, interruptible():
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stream, text=True, env=env)
     try:
         assert process.stdout is not None

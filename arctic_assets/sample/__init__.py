@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "6"
+GENERATOR = "7"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"
@@ -74,7 +74,7 @@ class GlacierTruth:
         volume_km3: sum over the rasters of their volume times weight.
         ice_area_km2: the same of their area with ice.
         thickness_mean_m: volume over ice area.
-        thickness_max_m: thickest cell of all rasters with a weight.
+        thickness_max_m: thickest cell of the rasters of which at least half lies in the glacier.
         rgi6_volume_km3: volume in each raster.
         annual_balance_m_we: by balance year; empty where FoG has nothing.
         annual_balance_sigma_m_we: reported uncertainty, or None.
@@ -252,7 +252,11 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
             volume_km3=volume,
             ice_area_km2=ice_area,
             thickness_mean_m=1000 * volume / ice_area,
-            thickness_max_m=max(ice[rgi6_id].thickness_max_m for rgi6_id in weights),
+            thickness_max_m=max(
+                ice[rgi6_id].thickness_max_m
+                for rgi6_id, weight in weights.items()
+                if weight >= min(0.5, max(weights.values()))
+            ),
             rgi6_volume_km3={rgi6_id: ice[rgi6_id].volume_km3 for rgi6_id in weights},
             annual_balance_m_we={year: value for year, (value, _) in balance.items()},
             annual_balance_sigma_m_we={year: sigma for year, (_, sigma) in balance.items()},

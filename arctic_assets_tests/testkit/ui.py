@@ -121,7 +121,7 @@ def dagster_dev(platform: Platform, *arguments: str, **variables: str) -> Iterat
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *arguments]
     others = {k: v for k, v in os.environ.items() if not k.startswith("ARCTIC_ASSETS_") and k != "DAGSTER_HOME"}
     environment = {**others, **settings.environment(platform.current), **variables}
-    with ui.log.open("wb") as log, _interruptible():
+    with ui.log.open("wb") as log, interruptible():
         process = subprocess.Popen(
             command,
             cwd=REPO,
@@ -144,7 +144,7 @@ def dagster_dev(platform: Platform, *arguments: str, **variables: str) -> Iterat
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Children start with SIGINT unblocked: a shell's background job ignores it, and `dagster dev` then SIGTERM too."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

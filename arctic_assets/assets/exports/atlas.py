@@ -114,7 +114,7 @@ def _pages(archive: Archive, warehouse: Warehouse, partitions: Partitions, keys:
     glaciers = [partitions.registry[key] for key in keys]
     lines, _, _ = centrelines_of(archive, glaciers)
     maps, revised = Maps(archive), newest(archive)
-    years = [int(year) for year in partitions.years.get_partition_keys()]
+    years = [int(year) for year in partitions.years.get_partition_keys()] or [partitions.settings.start_year]
     for glacier in glaciers:
         key = glacier.glacier_id
         own = {model: frame[frame["glacier_id"] == key] for model, frame in rows.items()}
