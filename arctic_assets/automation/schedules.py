@@ -19,10 +19,10 @@ def build(partitions: Partitions, exports: Any) -> list[dg.ScheduleDefinition]:
         job=exports,
         cron_schedule="0 3 * * *",
         execution_timezone="UTC",
+        description="Writes the exports anew when the tables changed since they were written.",
         default_status=dg.DefaultScheduleStatus.RUNNING if live else dg.DefaultScheduleStatus.STOPPED,
     )
     def exports_every_night(context: dg.ScheduleEvaluationContext, store: RawStore) -> dg.RunRequest | dg.SkipReason:
-        """Writes the exports anew when the tables changed since they were written."""
         if not store.settings.published.exists():
             return dg.SkipReason("nothing was built yet")
         stale = stale_exports(context.instance, Warehouse(database=str(store.settings.published)))

@@ -284,3 +284,11 @@ def test_sensors_run_from_the_start_on_a_live_platform_only(small_home: Platform
     live = build_defs(platform(tmp_path / "live", "live").current)
     assert {s.default_status for s in on_mirror.sensors or []} == {dg.DefaultSensorStatus.STOPPED}
     assert {s.default_status for s in live.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
+
+
+def test_what_launches_runs_says_when_and_why(small_home: Platform) -> None:
+    repository = build_defs(small_home.current).get_repository_def()
+    described = {schedule.name: schedule.description for schedule in repository.schedule_defs}
+    described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
+    assert {"new_era5_month", "exports_every_night"} <= described.keys()
+    assert [name for name, text in described.items() if len(text or "") < 60] == []

@@ -43,6 +43,10 @@ _STATS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
     __typename
     ... on AssetNode { partitionStats { numPartitions numMaterialized numFailed numMaterializing } }
 } }"""
+_PARTITIONS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill { partitionNames }
+} }"""
 _CHECKS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
     __typename
     ... on AssetNode { assetChecksOrError { __typename ... on AssetChecks { checks { name
@@ -91,6 +95,10 @@ class Ui:
                 return backfill
             time.sleep(1)
         raise TimeoutError(f"backfill {backfill_id} is {backfill['status']} after {seconds} s; see {self.log}")
+
+    def partitions_of(self, backfill_id: str) -> list[str]:
+        """Partitions that a backfill was asked for."""
+        return self.ask(_PARTITIONS, id=backfill_id)["partitionBackfillOrError"]["partitionNames"]
 
     def partition_stats(self, asset: str) -> dict[str, int]:
         """How many partitions an asset has, and how many are materialised, failed and under way."""
