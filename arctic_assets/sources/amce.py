@@ -24,8 +24,9 @@ from pathlib import Path
 import pandas as pd
 
 from arctic_assets.errors import SourceError
+from arctic_assets.sources import wgms
 from arctic_assets.sources.base import Missing, Origin, Product, Remote, Verified
-from arctic_assets.sources.origins import LiveOrigin
+from arctic_assets.sources.wgms import DOWNLOADS_URL, newest_release
 from arctic_assets.sources.zips import is_synthetic, open_zip, verify_zip
 
 PRODUCT = Product(
@@ -47,7 +48,6 @@ PRODUCT = Product(
 )
 
 PAGE_URL = "https://wgms.ch/mass_change_estimates/"
-DOWNLOADS_URL = "https://wgms.ch/downloads/"
 
 REGIONS = {
     "01": ("ALA",),
@@ -84,38 +84,13 @@ _LARGEST_BALANCE_M_WE = 20.0
 
 
 def remotes(origin: Origin, page_url: str = PAGE_URL, downloads_url: str = DOWNLOADS_URL) -> list[Remote | Missing]:
-    """The zip of the newest release.
-
-    Args:
-        origin: mirror or live.
-        page_url: page that links to the release.
-        downloads_url: folder of the zips.
-
-    Raises:
-        SourceError: the page cannot be had or names no release any more.
-    """
-    if isinstance(origin, LiveOrigin):
-        page = origin.client.page(page_url)
-        name = newest(match[0] for match in _NAME.finditer(page.text if page else ""))
-        if name is None:
-            raise SourceError(
-                "WGMS' page of annual mass changes names no release",
-                where=page_url,
-                expected=_NAME.pattern,
-                got="no such page" if page is None else f"a page of {len(page.text)} characters without it",
-                todo="look whether the page has moved; until then use a mirror",
-            )
-    else:
-        name = newest(origin.names(PRODUCT.provider))
-        if name is None:
-            what = f"{PRODUCT.provider}/wgms-amce-*.zip"
-            return [Missing(f"no {what} in the mirror {origin.name}", what=what)]
-    return [Remote(product(release(name) or ""), name, verify, url=f"{downloads_url}{name}")]
+    """The zip of the newest release; see `wgms.newest_release`."""
+    return newest_release(origin, _NAME, product, verify, page_url, downloads_url)
 
 
 def newest(names: Iterable[str]) -> str | None:
     """The file name of the latest release among others; None when there is none."""
-    return max((name for name in names if _NAME.fullmatch(name)), key=lambda name: release(name) or "", default=None)
+    return wgms.newest(names, _NAME)
 
 
 def release(name: str) -> str | None:

@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from arctic_assets.errors import SourceError
+from arctic_assets.sources import wgms
 from arctic_assets.sources.base import Missing, Origin, Product, Remote, Verified
-from arctic_assets.sources.origins import LiveOrigin
+from arctic_assets.sources.wgms import DOWNLOADS_URL, newest_release
 from arctic_assets.sources.zips import is_synthetic, open_zip, verify_zip
 
 PRODUCT = Product(
@@ -50,7 +51,6 @@ PRODUCT = Product(
 )
 
 VERSIONS_URL = "https://wgms.ch/data_databaseversions/"
-DOWNLOADS_URL = "https://wgms.ch/downloads/"
 
 _NAME = re.compile(r"DOI-WGMS-FoG-(\d{4}-\d{2}(?:-\d{2}|[a-z])?)\.zip")
 _RELEASE = re.compile(r"FoG-(\d{4}-\d{2}(?:-\d{2}|[a-z])?)(?![\da-z])")
@@ -123,44 +123,14 @@ class _Tables(NamedTuple):
     state: str | None
 
 
-def remotes(
-    origin: Origin, versions_url: str = VERSIONS_URL, downloads_url: str = DOWNLOADS_URL
-) -> list[Remote | Missing]:
-    """The zip of the newest release.
-
-    Args:
-        origin: mirror or live.
-        versions_url: page that links to the releases.
-        downloads_url: folder of the zips.
-
-    Raises:
-        SourceError: the page cannot be had or names no release any more.
-    """
-    if isinstance(origin, LiveOrigin):
-        page = origin.client.page(versions_url)
-        name = newest(match[0] for match in _NAME.finditer(page.text if page else ""))
-        if name is None:
-            raise SourceError(
-                "WGMS' page of versions names no release of FoG",
-                where=versions_url,
-                expected=_NAME.pattern,
-                got="no such page" if page is None else f"a page of {len(page.text)} characters without it",
-                todo="look whether the page has moved; until then use a mirror",
-            )
-    else:
-        name = newest(origin.names(PRODUCT.provider))
-        if name is None:
-            what = f"{PRODUCT.provider}/DOI-WGMS-FoG-*.zip"
-            return [Missing(f"no {what} in the mirror {origin.name}", what=what)]
-    return [Remote(product(release(name) or ""), name, verify, url=f"{downloads_url}{name}")]
+def remotes(origin: Origin, page_url: str = VERSIONS_URL, downloads_url: str = DOWNLOADS_URL) -> list[Remote | Missing]:
+    """The zip of the newest release; see `wgms.newest_release`."""
+    return newest_release(origin, _NAME, product, verify, page_url, downloads_url)
 
 
 def newest(names: Iterable[str]) -> str | None:
-    """The file name of the latest release among others; None when there is none.
-
-    `2025-02` comes before its correction `2025-02b`.
-    """
-    return max((name for name in names if _NAME.fullmatch(name)), key=lambda name: release(name) or "", default=None)
+    """The file name of the latest release among others; None when there is none."""
+    return wgms.newest(names, _NAME)
 
 
 def release(name: str) -> str | None:
