@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 
 from arctic_assets.errors import SettingsError
 from arctic_assets.storage import instance as instance_module
@@ -54,6 +55,9 @@ def test_dagster_yaml_means_what_it_says(home: Path) -> None:
         concurrency = instance.get_concurrency_config()
         assert concurrency.run_queue_config is not None
         assert concurrency.run_queue_config.max_concurrent_runs == 4
+        coordinator = instance.run_coordinator
+        assert isinstance(coordinator, QueuedRunCoordinator)
+        assert (coordinator.dequeue_use_threads, coordinator.dequeue_num_workers) == (True, 4)
         assert concurrency.pool_config.pool_granularity is not None
         assert concurrency.pool_config.pool_granularity.value == "op"
         for daemon in ("backfills", "sensors", "schedules"):
