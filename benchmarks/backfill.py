@@ -6,8 +6,8 @@ Webserver, daemon and code server run as `dagster dev` starts them; the backfill
 Both work on a copy of the same finished home, so that reading, computing and comparing are done and nothing is
 written but Dagster's records, which start empty. Ours is the `dagster.yaml` of this repository and `build_defs`. Stock
 is a `DAGSTER_HOME` whose `dagster.yaml` turns off telemetry and nothing else (SQLite storage, ten runs at once), and
-the multiprocess executor. The daemon looks for backfills every 30 s: both are launched half-way between two looks and wait
-15 s, as a user does on average. Times are those that Dagster recorded.
+the multiprocess executor. The daemon looks for backfills every 30 s: both are launched half-way between two looks and
+wait 15 s, as a user does on average. Times are those that Dagster recorded.
 """
 
 from __future__ import annotations
