@@ -14,14 +14,9 @@ from arctic_assets.sources import era5, fog, rgi7
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import MassBalance, TemperatureMonthly
 from arctic_assets_tests.testkit.cds import CdsServer
-from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, copy_of, platform, small_registry
+from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, platform, small_registry
 
 FOG_AND_BALANCE = 'key:"raw/fog" or key:"derived/mass_balance"'
-
-
-@pytest.fixture
-def built(small_home: Platform, tmp_path: Path) -> Platform:
-    return copy_of(small_home, tmp_path)
 
 
 def run(*words: object) -> Result:

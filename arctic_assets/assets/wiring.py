@@ -117,6 +117,11 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The archive of raw files."""
         return Archive(self.settings.archive)
 
+    @property
+    def readers(self) -> Warehouse:
+        """The copy for readers, which no run blocks: what sensors look at. Without tables before the first build."""
+        return Warehouse(database=str(self.settings.published))
+
     def origin(self) -> "Origin":
         """Where files come from; the SYNTHETIC mirror is written first when it is the one and not there."""
         from arctic_assets.sources.origins import open_origin

@@ -8,7 +8,6 @@ from arctic_assets.assets.exports.products import stale_exports
 from arctic_assets.assets.wiring import RawStore
 from arctic_assets.automation.updates import CAUSE
 from arctic_assets.partitions import Partitions
-from arctic_assets.storage.warehouse import Warehouse
 
 
 def build(partitions: Partitions, exports: Any) -> list[dg.ScheduleDefinition]:
@@ -25,7 +24,7 @@ def build(partitions: Partitions, exports: Any) -> list[dg.ScheduleDefinition]:
     def exports_every_night(context: dg.ScheduleEvaluationContext, store: RawStore) -> dg.RunRequest | dg.SkipReason:
         if not store.settings.published.exists():
             return dg.SkipReason("nothing was built yet")
-        stale = stale_exports(context.instance, Warehouse(database=str(store.settings.published)))
+        stale = stale_exports(context.instance, store.readers)
         if not stale:
             return dg.SkipReason("the exports are made from the tables as they are")
         return dg.RunRequest(tags={CAUSE: f"tables changed since these were written: {', '.join(stale)}"})

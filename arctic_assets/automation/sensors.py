@@ -23,6 +23,7 @@ from arctic_assets.automation import updates
 from arctic_assets.errors import SourceError
 from arctic_assets.partitions import Partitions
 from arctic_assets.sources.era5_files import compress, expand
+from arctic_assets.tables import TemperatureMonthly
 
 DEADLINE_S = 40.0
 """A tick that takes longer than 60 s is cut off by Dagster."""
@@ -105,7 +106,7 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
         ARCTIC_ASSETS_FIRST_LOOK is `catch_up`.
         """
         if store.settings.mirror_kind in ("directory", "url"):
-            return dg.SkipReason("a mirror has no catalogue; provider_object_changed sees its new files")
+            return dg.SkipReason("a mirror has no catalogue: start update_latest_month when it has a new file")
         published = updates.last_published(store)
         decision = new_months(context.cursor, published, _months_of_all(context.instance, partitions), catch_up)
         if not decision.months:
@@ -123,11 +124,10 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
         Values that moved are kept in history, and beside the final ones in t2m_preliminary_c.
         """
         asked: dict[str, str] = json.loads(context.cursor or "{}")
-        preliminary = _published_rows(
-            store, "SELECT DISTINCT month FROM derived.temperature_monthly WHERE status = 'preliminary'"
-        )
+        rows = store.readers.rows(TemperatureMonthly)
+        preliminary = rows.loc[rows["status"] == "preliminary", "month"].tolist()
         today = dt.datetime.now(dt.UTC).date()
-        due = months_to_ask_again(asked, [str(month) for (month,) in preliminary], today, ASK_AGAIN_AFTER_DAYS)
+        due = months_to_ask_again(asked, preliminary, today, ASK_AGAIN_AFTER_DAYS)
         if not due:
             return dg.SkipReason("no preliminary month is old enough, or each was asked for today")
         cursor = json.dumps(asked | dict.fromkeys(due, today.isoformat()))
@@ -270,16 +270,6 @@ def _months_of_all(instance: dg.DagsterInstance, partitions: Partitions) -> set[
     done = instance.get_materialized_partitions(dg.AssetKey(["derived", "temperature_monthly"]))
     counts = Counter(key.rpartition("|")[2] for key in done if key.partition("|")[0] in partitions.registry.ids)
     return {month for month, n in counts.items() if n == len(partitions.registry.ids)}
-
-
-def _published_rows(store: RawStore, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of the copy for readers, which no run blocks; none before the first build."""
-    import duckdb
-
-    if not store.settings.published.exists():
-        return []
-    with duckdb.connect(str(store.settings.published), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def _stretches(months: Sequence[str]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from arctic_assets.assets.wiring import PART_OF, RawStore, last_month
 from arctic_assets.automation import build
 from arctic_assets.automation.build import Extent
 from arctic_assets.partitions import Partitions
+from arctic_assets.tables import Outline
 
 if TYPE_CHECKING:
     from arctic_assets.automation.build import Outcome, Run
@@ -51,7 +52,8 @@ class GlacierConfig(dg.Config):
 
     glacier: str = Field(description="Id in the registry, e.g. taku.")
     selection: str = Field(
-        default="*", description="Assets in Dagster's selection syntax, e.g. derived/outline+ for all after an outline."
+        default="*",
+        description='Assets in Dagster\'s selection syntax, e.g. key:"derived/outline"+ for all after an outline.',
     )
     start: str = Field(default="", description=_FIRST)
     end: str = Field(default="", description=_LAST)
@@ -78,7 +80,7 @@ class CheckConfig(dg.Config):
     """How long to look."""
 
     deadline_s: float = Field(
-        default=900.0, gt=0, description="Stop after so many seconds; the rest is said as unseen."
+        default=900.0, gt=0, description="Stop after so many seconds; the log says how many were looked at."
     )
 
 
@@ -169,21 +171,13 @@ def dropped_files(store: RawStore) -> list[Path]:
 
 def unbuilt_revisions(store: RawStore) -> list[tuple[str, str]]:
     """(glacier, inventory) whose newest accepted revision is not the one in `derived.outline`, as readers see it."""
-    import duckdb
-
     from arctic_assets.assets.raw.revision import newest
 
     accepted = {key: int(held.content["revision"]) for key, held in newest(store.archive).items()}
-    published = store.settings.published
-    if not accepted or not published.exists():
-        return sorted(accepted)
-    with duckdb.connect(str(published), read_only=True) as connection:
-        built = {
-            (glacier, inventory): revision
-            for glacier, inventory, revision in connection.execute(
-                "SELECT glacier_id, inventory, revision FROM derived.outline"
-            ).fetchall()
-        }
+    if not accepted:
+        return []
+    rows = store.readers.rows(Outline)
+    built = dict(zip(zip(rows["glacier_id"], rows["inventory"], strict=True), rows["revision"], strict=True))
     return sorted(key for key, revision in accepted.items() if built.get(key) != revision)
 
 
@@ -285,7 +279,7 @@ def mirror_root(store: RawStore) -> Path | None:
 
 def raw_assets_of(provider: str) -> list[str]:
     """Keys of the raw assets that archive a provider's files."""
-    from arctic_assets.definitions import build_defs
+    from arctic_assets.definitions import RAW_MODULES
 
-    specs = build_defs().resolve_all_asset_specs()
-    return sorted(s.key.to_user_string() for s in specs if s.group_name == "raw" and s.tags.get("provider") == provider)
+    own = [module for module in RAW_MODULES if module.source.PRODUCT.provider == provider]
+    return sorted(f"raw/{module.__name__.rpartition('.')[2]}" for module in own)

@@ -10,7 +10,6 @@ import datetime as dt
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,12 +85,6 @@ def changed(held: SourceObject, client: Client = QUICK, root: Path | None = None
         if now and then:
             return None if now in then else Change(held, f"{name} {now} in place of {then}")
     return None
-
-
-def names_that_are_new(names: Iterable[str], held: Sequence[SourceObject]) -> list[str]:
-    """Names of files that the archive does not hold."""
-    known = {o.path.rpartition("/")[2] for o in held}
-    return sorted(set(names) - known)
 
 
 def _changed_file(held: SourceObject, root: Path) -> Change | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -37,7 +36,7 @@ from arctic_assets.tables import (
 )
 from arctic_assets.tables.base import SHOWN_ROWS
 from arctic_assets_tests.publish.rows import gaps, rows, sources
-from arctic_assets_tests.testkit.platform import Platform, copy_of
+from arctic_assets_tests.testkit.platform import Platform
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 MONTHS = [f"2001-{month:02d}" for month in range(1, 13)]
@@ -404,11 +403,6 @@ def test_at_most_20_rows_are_shown_of_several_rules() -> None:
 
 
 # --- in Dagster -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def built(small_home: Platform, tmp_path: Path) -> Platform:
-    return copy_of(small_home, tmp_path)
 
 
 def run_checks(found: Platform) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:

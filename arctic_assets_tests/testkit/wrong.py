@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from arctic_assets.automation.build import Outcome
+from arctic_assets.automation.build import Extent, Outcome
 from arctic_assets.storage.archive import Archive
-from arctic_assets_tests.testkit.platform import Platform
+from arctic_assets_tests.testkit.platform import Platform, assert_same_tables
 
 Spoil = Callable[[Path], None]
 
@@ -98,3 +98,19 @@ def assert_whole(archive: Archive) -> None:
     assert not list(archive.root.rglob("*.part"))
     for found in archive.all_objects():
         archive.verify(found)
+
+
+def assert_refused(built: Platform, case: Case, extent: Extent) -> None:
+    """The wrong file is an error that names it; tables, gaps and archive stay; then the good one is put back."""
+    tables, gaps, archive = built.tables(), built.warehouse.gaps(), digests(built.current.archive)
+    good = spoiled(built, case)
+
+    outcome = built.build(case.part, extent)
+    assert_told(outcome, case.raw, case)
+    assert outcome.skipped == [case.derived]
+    assert_same_tables(tables, built.tables())
+    pd.testing.assert_frame_equal(gaps, built.warehouse.gaps())
+    assert digests(built.current.archive) == archive
+    assert_whole(Archive(built.current.archive))
+
+    (Path(built.current.mirror) / case.path).write_bytes(good)

@@ -201,6 +201,7 @@ class _Mapper:
         for held in archive.objects(landsat.PRODUCT.provider):
             self._held.setdefault(held.path.rpartition("/")[0], []).append(held)
         self._debris: dict[str, tuple[BaseGeometry | None, list[SourceObject]]] = {}
+        self._beside: dict[str, list[BaseGeometry]] = {}
 
     def row(self, reference: Reference, inventory: str) -> dict[str, Any] | str:
         """The row, or the reason why there is none (empty when no scene is archived)."""
@@ -212,15 +213,13 @@ class _Mapper:
             return ""
         scenes, ice, valid = self._classified(held)
         debris, debris_from = self._debris_of(reference)
-        bounds = reference.geometry.buffer(0.02).bounds
-        beside = rgi7.read_neighbours(self._archive.file(reference.held), bounds, reference.row["member_ids"])
         found = clean_ice.outline(
             ice,
             valid,
             scenes[0].transform,
             scenes[0].crs,
             reference.geometry,
-            list(beside.geometry),
+            self._beside_of(reference),
             debris,
             self._thresholds,
         )
@@ -250,6 +249,15 @@ class _Mapper:
         scenes = [first, *(landsat.read(self._archive.file(o), like=first) for o in held[1:])]
         ice, valid = clean_ice.vote([clean_ice.classify(s.bands, s.qa, self._thresholds) for s in scenes])
         return scenes, ice, valid
+
+    def _beside_of(self, reference: Reference) -> "list[BaseGeometry]":
+        """Outlines of the neighbours, the same for all inventories."""
+        key = reference.row["glacier_id"]
+        if key not in self._beside:
+            bounds = reference.geometry.buffer(0.02).bounds
+            beside = rgi7.read_neighbours(self._archive.file(reference.held), bounds, reference.row["member_ids"])
+            self._beside[key] = list(beside.geometry)
+        return self._beside[key]
 
     def _debris_of(self, reference: Reference) -> "tuple[BaseGeometry | None, list[SourceObject]]":
         """Debris-covered parts, from the newest archived scenes that are not younger than the reference."""

@@ -39,10 +39,10 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         from arctic_assets.publish.workbook import write_workbook
 
-        tables = _tables(warehouse)
+        made_from, tables = warehouse.fingerprint(), _tables(warehouse)
         path = _folder(store) / "arctic_glacier_dataset.xlsx"
         write_workbook(path, tables, warehouse.sources(), warehouse.gaps(), registry, _facts())
-        return _result(warehouse, {**_file(path), **_synthetic(tables)})
+        return _result(made_from, {**_file(path), **_synthetic(tables)})
 
     @dg.asset(
         key=["exports", "tables"],
@@ -58,11 +58,11 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         from arctic_assets.publish.parquet import write_tables
 
-        found = _tables(warehouse)
+        made_from, found = warehouse.fingerprint(), _tables(warehouse)
         paths = write_tables(_folder(store) / "tables", found, warehouse.sources(), warehouse.gaps(), registry)
         warehouse.publish(store.settings.published)
         return _result(
-            warehouse,
+            made_from,
             {
                 "files": len(paths),
                 "rows": sum(len(f) for f in found.values()),
@@ -87,7 +87,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from arctic_assets.publish.coverage import coverage_figure, coverage_markdown, coverage_table
         from arctic_assets.publish.parquet import write_frame
 
-        found = _tables(warehouse)
+        made_from, found = warehouse.fingerprint(), _tables(warehouse)
         years = [int(y) for y in partitions.years.get_partition_keys()]
         gaps = pd.concat([warehouse.gaps(), _before_the_first_month(partitions)])
         frame = coverage_table(found, gaps, registry, years)
@@ -96,7 +96,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         coverage_figure(frame, folder / "coverage.png")
         states = frame["state"].value_counts()
         return _result(
-            warehouse,
+            made_from,
             {
                 "heat map": dg.MetadataValue.md(coverage_markdown(frame)),
                 **{str(state): int(n) for state, n in states.items()},
@@ -120,10 +120,14 @@ def stale_exports(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[st
     return stale
 
 
-def _result(warehouse: Warehouse, metadata: dict[str, Any]) -> dg.MaterializeResult:
-    """The materialisation; its data version follows the tables that went in."""
-    fingerprint = warehouse.fingerprint()
-    return dg.MaterializeResult(metadata={**metadata, MADE_FROM: fingerprint}, data_version=dg.DataVersion(fingerprint))
+def _result(made_from: str, metadata: dict[str, Any]) -> dg.MaterializeResult:
+    """The materialisation; its data version follows the tables that went in.
+
+    Args:
+        made_from: fingerprint of the tables, taken before they were read: what is written meanwhile makes it stale.
+        metadata: about the files.
+    """
+    return dg.MaterializeResult(metadata={**metadata, MADE_FROM: made_from}, data_version=dg.DataVersion(made_from))
 
 
 def _tables(warehouse: Warehouse) -> dict[type[Table], pd.DataFrame]:
