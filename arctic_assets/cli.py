@@ -6,7 +6,6 @@ The same graph and the same Dagster instance as in the UI; this module only read
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -23,7 +22,10 @@ from arctic_assets.mirror_server import PORT, MirrorServer
 from arctic_assets.outline_commands import commands as outline_commands
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dagster as dg
+    from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
     from arctic_assets.automation.build import Outcome, Run
     from arctic_assets.partitions import Partitions
@@ -66,6 +68,7 @@ def main() -> None:
 @click.option("--glacier", "glacier_ids", multiple=True, help="Only this glacier; may be given several times")
 @click.option("--start", help="First month YYYY-MM (or year) of monthly and yearly assets")
 @click.option("--end", help="Last month YYYY-MM (or year)")
+@click.option("--workers", type=click.IntRange(1), default=min(4, os.cpu_count() or 1), help="Runs at a time")
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -76,26 +79,28 @@ def build(
     glacier_ids: tuple[str, ...],
     start: str | None,
     end: str | None,
+    workers: int,
 ) -> None:
-    """Run the graph in this process; the runs show in the UI."""
+    """Run the graph; the runs show in the UI."""
+    from arctic_assets.automation import processes
+
+    current = _settings(home, glaciers, mirror)
+    processes.context()  # loads there what is imported here next
+
     from arctic_assets import summary
     from arctic_assets.automation import build as building
     from arctic_assets.storage.instance import open_instance
 
-    current = _settings(home, glaciers, mirror)
     if current.mirror_kind == "live":
         summary.print_accounts(console)
     defs, partitions, warehouse = _platform(current)
     extent = building.Extent(glacier_ids, _month("--start", start, "01"), _month("--end", end, "12"))
     graph = defs.resolve_asset_graph()
-    groups = building.plan(graph, building.select(graph, selection), partitions, extent)
-    # a build makes many objects and few cycles: looking for them among all that is loaded costs it 7 % of its time
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    runs = building.plan(graph, building.select(graph, selection), partitions, extent)
     with open_instance(current.home) as instance:
         for run_id in building.close_dead_runs(instance):
             console.print(f"[yellow]run {run_id} of an earlier build had been killed; marked as failed")
-        outcome = _with_progress(defs, instance, groups)
+    outcome = _with_progress(current, graph, runs, workers)
     if Path(warehouse.database).exists():
         warehouse.publish(current.published)
     summary.print_build(console, current, warehouse, outcome)
@@ -211,12 +216,13 @@ def _month(option: str, text: str | None, month: str) -> str | None:
     return f"{match[1]}-{match[2] or month}" if match else None
 
 
-def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: list[list[Run]]) -> Outcome:
+def _with_progress(current: settings.Settings, graph: AssetGraph, runs: Sequence[Run], workers: int) -> Outcome:
     """Execute with a bar per asset: it moves when partitions are recorded, and turns red on failure."""
     import dagster as dg
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from arctic_assets.automation.build import execute
+    from arctic_assets.automation.workers import Workers
 
     columns = (
         SpinnerColumn(finished_text="✓"),
@@ -228,26 +234,27 @@ def _with_progress(defs: dg.Definitions, instance: dg.DagsterInstance, groups: l
     )
     with Progress(*columns, console=console) as progress:
         tasks = {}
-        for run in (run for group in groups for run in group):
+        for run in runs:
             for key in run.assets:
                 if key not in tasks:
                     tasks[key] = progress.add_task(key.to_user_string(), total=0, start=False)
                 progress.update(tasks[key], total=(progress.tasks[tasks[key]].total or 0) + run.n_partitions)
         steps = {"__".join(key.path): task for key, task in tasks.items()}
 
-        def on_event(run: Run, event: dg.DagsterEvent) -> None:
-            task = steps.get(event.step_key or "")
+        def on_event(run: Run, event_type: dg.DagsterEventType, step: str) -> None:
+            task = steps.get(step)
             if task is None:
                 return
-            if event.event_type == dg.DagsterEventType.STEP_START:
+            if event_type == dg.DagsterEventType.STEP_START:
                 progress.start_task(task)
-            elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            elif event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 progress.advance(task)
-            elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            elif event_type == dg.DagsterEventType.STEP_FAILURE:
                 progress.update(task, description=f"[red]{progress.tasks[task].description}")
                 progress.stop_task(task)
 
-        return execute(defs, instance, groups, on_event)
+        with Workers(current, workers, on_event) as runner:
+            return execute(graph, runs, runner)
 
 
 main.add_command(outline_commands(_home, lambda home: _settings(home, None, None)))

@@ -77,3 +77,7 @@ class TableError(ArcticAssetsError):
 
 class WarehouseError(ArcticAssetsError):
     """The DuckDB file cannot be opened, or holds something that does not fit the table models."""
+
+
+class BuildError(ArcticAssetsError):
+    """A build that cannot go on."""

@@ -1,7 +1,9 @@
-"""Run the graph, or a part of it, in this process: what `arctic-assets build` does.
+"""Run the graph, or a part of it: what `arctic-assets build` and the jobs by intent do.
 
-Assets of one grain run together, over a rectangle of glaciers and times, in as few runs as there are grains on the
-way. The runs go to the same Dagster instance that the UI shows.
+Assets of one grain run together, over a rectangle of glaciers and times, in about as many runs as there are grains on
+the way. The runs go to the same Dagster instance that the UI shows.
+
+Here: which runs there are, in which order, and executing one. Not here: several at a time (`workers`).
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import dagster as dg
 import psutil
@@ -22,6 +25,7 @@ from arctic_assets.errors import SettingsError
 from arctic_assets.partitions import Partitions, range_tags, rectangle
 
 PID_TAG = "arctic_assets/pid"
+"""Tag of a run: the process that answers for it. Without that process it does not go on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Run:
     assets: tuple[dg.AssetKey, ...]
     tags: dict[str, str]
     n_partitions: int
+
+
+OnEvent = Callable[[Run, dg.DagsterEventType, str], None]
+"""Told of an event: the run, the event's type, and the key of its step."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,12 @@ class Outcome:
         """Whether no step and no check of severity ERROR failed."""
         return not self.failed and not any(severity == "ERROR" for _, _, severity in self.failed_checks)
 
+    def add(self, other: Outcome) -> None:
+        """Take in what another run did."""
+        self.failed |= other.failed
+        self.failed_checks += other.failed_checks
+        self.passed_checks += other.passed_checks
+
     def skip(self, keys: Iterable[dg.AssetKey]) -> None:
         """Note assets as skipped, each once, however many runs it was skipped in."""
         self.skipped = list(dict.fromkeys([*self.skipped, *(key.to_user_string() for key in keys)]))
@@ -101,112 +115,140 @@ def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
     return [key for key in graph.toposorted_asset_keys if key in chosen]
 
 
-def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions, extent: Extent) -> list[list[Run]]:
-    """The runs, group by group: one group per change of grain, its runs differ in the glaciers only.
+def plan(graph: AssetGraph, keys: Sequence[dg.AssetKey], partitions: Partitions, extent: Extent) -> list[Run]:
+    """The runs, upstream first: assets of one grain share a run where no other grain lies between them.
 
     Args:
         graph: all assets.
         keys: assets to build, upstream first.
         partitions: of the platform.
-        extent: glaciers and times.
+        extent: glaciers and times; glaciers that are not neighbours in the registry are runs of their own.
 
     Raises:
         RegistryError: a glacier is not in the registry.
         SettingsError: no month and no year lies in the extent.
     """
     times = _Times.of(partitions, extent)
-    left = list(keys)
-    groups = []
-    while left:
-        grain, chain = _next(graph, left)
-        left = [key for key in left if key not in chain]
-        groups.append([Run(tuple(chain), tags, n) for tags, n in _ranges(grain, partitions, extent.glaciers, times)])
-    return [group for group in groups if group]
-
-
-def _next(graph: AssetGraph, left: Sequence[dg.AssetKey]) -> tuple[dg.PartitionsDefinition | None, list[dg.AssetKey]]:
-    """The grain that runs next and its assets whose parents have run.
-
-    A grain of which nothing is left afterwards comes first: what is ready of the others waits for its later assets, so
-    that they share a run.
-    """
-    chains: list[tuple[dg.PartitionsDefinition | None, list[dg.AssetKey], bool]] = []
-    for key in left:
+    changes: dict[dg.AssetKey, int] = {}
+    chains: dict[tuple[int, dg.PartitionsDefinition | None], list[dg.AssetKey]] = {}
+    for key in keys:
         grain = graph.get(key).partitions_def
-        if any(grain == other for other, _, _ in chains):
-            continue
-        own = [k for k in left if graph.get(k).partitions_def == grain]
-        chain: list[dg.AssetKey] = []
-        for k in own:
-            if not graph.get(k).parent_keys & (set(left) - set(chain)):
-                chain.append(k)
-        chains.append((grain, chain, len(chain) == len(own)))
-    ready = [found for found in chains if found[1]]
-    grain, chain, _ = next((found for found in ready if found[2]), ready[0])
-    return grain, chain
+        parents = graph.get(key).parent_keys & changes.keys()
+        changes[key] = max((changes[p] + (graph.get(p).partitions_def != grain) for p in parents), default=0)
+        chains.setdefault((changes[key], grain), []).append(key)
+    return [
+        Run(tuple(chain), tags, n)
+        for (_, grain), chain in sorted(chains.items(), key=lambda found: found[0][0])
+        for tags, n in _ranges(grain, partitions, extent.glaciers, times)
+    ]
 
 
-def execute(
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
-    groups: Sequence[Sequence[Run]],
-    on_event: Callable[[Run, dg.DagsterEvent], None],
-    tags: Mapping[str, str] | None = None,
-) -> Outcome:
-    """Run the groups one after the other; what lies downstream of a failed asset is skipped.
+class Runner(Protocol):
+    """Where runs are executed."""
+
+    def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
+        """Start the part `keys` of a run; the future holds what it did."""
+
+
+def execute(graph: AssetGraph, runs: Sequence[Run], runner: Runner) -> Outcome:
+    """Execute each run when those before it that it is made from have ended; what lies downstream of a failed asset is
+    skipped.
+
+    Args:
+        graph: all assets.
+        runs: of `plan`, or of several plans one after the other.
+        runner: `Here`, or `workers.Workers` for several at a time.
+    """
+    outcome = Outcome()
+    upstream = [frozenset(run.assets).union(*map(graph.get_ancestor_asset_keys, run.assets)) for run in runs]
+    waits_for = [{j for j in range(i) if not upstream[i].isdisjoint(runs[j].assets)} for i in range(len(runs))]
+    at_work: dict[Future[Outcome], int] = {}
+    left = list(range(len(runs)))
+    while left or at_work:
+        unfinished = {*left, *at_work.values()}
+        for i in [i for i in left if not waits_for[i] & unfinished]:
+            left.remove(i)
+            spoiled = _spoiled(graph, runs[i], outcome)
+            outcome.skip(spoiled)
+            if keys := [key for key in runs[i].assets if key not in spoiled]:
+                at_work[runner.submit(runs[i], keys)] = i
+        for done in wait(at_work, return_when=FIRST_COMPLETED).done:
+            run = runs[at_work.pop(done)]
+            outcome.add(done.result())
+            outcome.skip(_spoiled(graph, run, outcome))
+    return outcome
+
+
+def _spoiled(graph: AssetGraph, run: Run, outcome: Outcome) -> list[dg.AssetKey]:
+    """Assets of a run that lie downstream of a failed one."""
+    failed = {dg.AssetKey.from_user_string(key) for key in outcome.failed}
+    return [key for key in run.assets if graph.get_ancestor_asset_keys(key) & failed]
+
+
+class Here:
+    """Executes runs in this process, one after the other.
 
     Args:
         defs: the definitions.
         instance: where events go.
-        groups: of `plan`.
-        on_event: called for each event, for a display.
+        on_event: called with the run, type and step of each event that has one, for a display.
         tags: further tags of the runs.
     """
-    graph = defs.resolve_asset_graph()
-    outcome = Outcome()
-    bad: set[dg.AssetKey] = set()
-    for run in (run for group in groups for run in group):
-        keys = [key for key in run.assets if not (graph.get_ancestor_asset_keys(key) & bad)]
-        if not keys:
-            outcome.skip(run.assets)
-            continue
-        job = defs.resolve_implicit_job_def_def_for_assets(keys)
+
+    def __init__(
+        self,
+        defs: dg.Definitions,
+        instance: dg.DagsterInstance,
+        on_event: OnEvent | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._defs = defs
+        self._instance = instance
+        self._on_event = on_event
+        self._tags = {PID_TAG: str(os.getpid()), **(tags or {})}
+
+    def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
+        """Execute the part `keys` of a run; it has ended when this returns."""
+        future: Future[Outcome] = Future()
+        future.set_result(self._outcome(run, keys))
+        return future
+
+    def _outcome(self, run: Run, keys: Sequence[dg.AssetKey]) -> Outcome:
+        job = self._defs.resolve_implicit_job_def_def_for_assets(list(keys))
         assert job is not None
         run_id = str(uuid.uuid4())
 
-        def listen(entry: dg.EventLogEntry, run: Run = run) -> None:
-            if entry.dagster_event:
-                on_event(run, entry.dagster_event)
+        def listen(entry: dg.EventLogEntry) -> None:
+            event = entry.dagster_event
+            if self._on_event and event and event.step_key:
+                self._on_event(run, event.event_type, event.step_key)
 
-        instance.add_event_listener(run_id, listen)
+        self._instance.add_event_listener(run_id, listen)
         try:
             result = job.execute_in_process(
-                instance=instance,
-                asset_selection=keys,
+                instance=self._instance,
+                asset_selection=list(keys),
                 run_id=run_id,
-                tags={**(tags or {}), **run.tags, PID_TAG: str(os.getpid())},
+                tags={**self._tags, **run.tags},
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},  # the caller shows events
             )
         finally:
-            _free_pools(instance, run_id)
+            _free_pools(self._instance, run_id)
+        outcome = Outcome()
         for event in result.all_events:
             if event.is_step_failure:
-                failed = _asset_of(event, keys)
-                outcome.failed[failed] = _told(event.step_failure_data.error)
-                bad |= {key for key in keys if key.to_user_string() == failed}
+                outcome.failed[_asset_of(event, keys)] = _told(event.step_failure_data.error)
             elif event.is_job_failure and event.job_failure_data.first_step_failure_event is None:
                 # before any step: a resource, for instance
                 outcome.failed |= {key.to_user_string(): _told(event.job_failure_data.error) for key in keys}
-                bad |= set(keys)
-        outcome.skip(key for key in run.assets if graph.get_ancestor_asset_keys(key) & bad)
         for evaluation in result.get_asset_check_evaluations():
             if evaluation.passed:
                 outcome.passed_checks += 1
             else:
                 key = evaluation.asset_key.to_user_string()
                 outcome.failed_checks.append((key, evaluation.check_name, evaluation.severity.value))
-    return outcome
+        return outcome
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:

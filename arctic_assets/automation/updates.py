@@ -22,7 +22,7 @@ from arctic_assets.partitions import Partitions
 from arctic_assets.tables import Outline
 
 if TYPE_CHECKING:
-    from arctic_assets.automation.build import Outcome, Run
+    from arctic_assets.automation.build import OnEvent, Outcome, Run
 
 CAUSE, PROVIDER, VERSION = (f"arctic_assets/{name}" for name in ("cause", "provider", "version"))
 """Tags that say why a run was asked for, of whose data, and which version; runs that are part of it carry them too."""
@@ -199,23 +199,23 @@ def _carry_out(context: dg.OpExecutionContext, partitions: Partitions, plans: Se
 
     defs = build_defs(partitions.settings)
     graph = defs.resolve_asset_graph()
-    groups = [g for chosen, extent in plans for g in build.plan(graph, build.select(graph, chosen), partitions, extent)]
-    for run in (run for group in groups for run in group):
+    runs = [r for chosen, extent in plans for r in build.plan(graph, build.select(graph, chosen), partitions, extent)]
+    for run in runs:
         keys = ", ".join(key.to_user_string() for key in run.assets)
         context.log.info(f"{'would run' if dry_run else 'planned'}: {keys}, {run.n_partitions} partition(s) each")
     if dry_run:
         return
     tags = {PART_OF: context.run_id} | {k: v for k, v in context.run.tags.items() if k in (CAUSE, PROVIDER, VERSION)}
     began = time.monotonic()
-    outcome = build.execute(defs, context.instance, groups, _reporter(context), tags)
-    context.log.info(f"{sum(map(len, groups))} run(s) in {time.monotonic() - began:.0f} s")
+    outcome = build.execute(graph, runs, build.Here(defs, context.instance, _reporter(context), tags))
+    context.log.info(f"{len(runs)} run(s) in {time.monotonic() - began:.0f} s")
     _conclude(context, outcome)
 
 
-def _reporter(context: dg.OpExecutionContext) -> "Callable[[Run, dg.DagsterEvent], None]":
-    def report(run: "Run", event: dg.DagsterEvent) -> None:
-        if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
-            context.log.info(f"done: {event.step_key}, {run.n_partitions} partition(s)")
+def _reporter(context: dg.OpExecutionContext) -> "OnEvent":
+    def report(run: "Run", event_type: dg.DagsterEventType, step: str) -> None:
+        if event_type == dg.DagsterEventType.STEP_SUCCESS:
+            context.log.info(f"done: {step}, {run.n_partitions} partition(s)")
 
     return report
 

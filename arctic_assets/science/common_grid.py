@@ -110,9 +110,15 @@ def common_grid(bounds_lonlat: Bounds, utm_epsg: int, cell_m: float = CELL_M) ->
         raise _refused("a grid lies in a UTM zone", "EPSG 32601-32660 or 32701-32760", utm_epsg)
     if not cell_m > 0:
         raise _refused("a grid has cells", "cell_m above 0", cell_m)
-    left, bottom, right, top = transform_bounds("EPSG:4326", f"EPSG:{utm_epsg}", *bounds_lonlat)
-    first_column, first_row = np.floor(left / cell_m) - 1, np.ceil(top / cell_m) + 1
-    last_column, last_row = np.ceil(right / cell_m) + 1, np.floor(bottom / cell_m) - 1
+    bounds = transform_bounds("EPSG:4326", f"EPSG:{utm_epsg}", *bounds_lonlat)
+    return _grid_around(bounds, utm_epsg, cell_m, cell_m)
+
+
+def _grid_around(bounds: Bounds, utm_epsg: int, cell_m: float, margin_m: float) -> Grid:
+    """The smallest grid around bounds in metres and a margin."""
+    left, bottom, right, top = bounds
+    first_column, first_row = np.floor((left - margin_m) / cell_m), np.ceil((top + margin_m) / cell_m)
+    last_column, last_row = np.ceil((right + margin_m) / cell_m), np.floor((bottom - margin_m) / cell_m)
     shape = int(first_row - last_row), int(last_column - first_column)
     return Grid(utm_epsg, float(cell_m), float(first_column * cell_m), float(first_row * cell_m), shape)
 
@@ -150,6 +156,61 @@ def to_grid(thickness_m: NDArray, transform: Affine, crs: CRS | str, grid: Grid)
         tolerance=0.01,
     )
     return GridThickness(out[0], out[1].clip(0, 1))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A raster's thickness on the grid around it, of which other grids take their part.
+
+    Attributes:
+        grid: around all ice of the raster.
+        thickness: on that grid.
+    """
+
+    grid: Grid
+    thickness: GridThickness
+
+    @classmethod
+    def of(cls, thickness_m: NDArray, transform: Affine, crs: CRS | str, utm_epsg: int, cell_m: float = CELL_M) -> Tile:
+        """Bring a whole raster to a grid once: for rasters that several grids (members of an archipelago) share.
+
+        Args:
+            thickness_m, transform, crs: as of `to_grid`.
+            utm_epsg: UTM zone of the grids.
+            cell_m: edge of their cells, m.
+        """
+        from rasterio.transform import array_bounds
+        from rasterio.warp import transform_bounds
+
+        bounds = transform_bounds(crs, f"EPSG:{utm_epsg}", *array_bounds(*thickness_m.shape, transform))
+        margin_m = _padding(transform, cell_m) * abs(transform.a)
+        grid = _grid_around(bounds, utm_epsg, cell_m, margin_m)
+        return cls(grid, to_grid(thickness_m, transform, crs, grid))
+
+    @property
+    def box(self) -> BaseGeometry:
+        """The grid's rectangle, in metres of its UTM zone."""
+        import shapely
+
+        rows, columns = self.grid.shape
+        right, bottom = self.grid.left + columns * self.grid.cell_m, self.grid.top - rows * self.grid.cell_m
+        return shapely.box(self.grid.left, bottom, right, self.grid.top)
+
+    def on(self, grid: Grid) -> GridThickness:
+        """The part on another grid of the same zone and cell size; 0 where the raster does not reach."""
+        down = round((grid.top - self.grid.top) / -grid.cell_m)
+        along = round((grid.left - self.grid.left) / grid.cell_m)
+        own, other = zip(*map(_overlap, (down, along), self.grid.shape, grid.shape), strict=True)
+        found = GridThickness(np.zeros(grid.shape), np.zeros(grid.shape))
+        for part, whole in zip(found, self.thickness, strict=True):
+            part[other] = whole[own]
+        return found
+
+
+def _overlap(offset: int, n_own: int, n_other: int) -> tuple[slice, slice]:
+    """Where two rows of cells overlap, in the one and in the other, which begins `offset` cells after the one."""
+    first, last = max(offset, 0), max(min(offset + n_other, n_own), max(offset, 0))
+    return slice(first, last), slice(first - offset, last - offset)
 
 
 def mosaic(parts: list[GridThickness], grid: Grid) -> GridThickness:
@@ -197,25 +258,6 @@ def projected_outline(outline: BaseGeometry, epsg: int) -> BaseGeometry:
 
     move = Transformer.from_crs("EPSG:4326", epsg, always_xy=True).transform
     return shapely.transform(outline, move, interleaved=False)
-
-
-def reach(shape: tuple[int, ...], transform: Affine, crs: CRS | str, epsg: int, cell_m: float = CELL_M) -> BaseGeometry:
-    """The rectangle in a UTM zone outside which `to_grid` gives no ice of a raster of this shape.
-
-    Args:
-        shape: rows and columns of the raster.
-        transform: from column and row to metres in `crs`.
-        crs: of the raster, projected.
-        epsg: code of the grid's UTM zone.
-        cell_m: edge of the grid's cells, m.
-    """
-    import shapely
-    from rasterio.transform import array_bounds
-    from rasterio.warp import transform_bounds
-
-    west, south, east, north = transform_bounds(crs, f"EPSG:{epsg}", *array_bounds(*shape, transform))
-    margin_m = _padding(transform, cell_m) * abs(transform.a)
-    return shapely.box(west - margin_m, south - margin_m, east + margin_m, north + margin_m)
 
 
 def _padding(transform: Affine, cell_m: float) -> int:

@@ -14,10 +14,10 @@ from arctic_assets.errors import SourceError
 from arctic_assets.science.common_grid import (
     Grid,
     GridThickness,
+    Tile,
     common_grid,
     mosaic,
     outline_fraction,
-    reach,
     to_grid,
 )
 
@@ -96,15 +96,22 @@ def test_raster_that_does_not_reach_has_no_ice() -> None:
 
 @pytest.mark.parametrize("epsg", [32632, 32633, 32635])
 @pytest.mark.parametrize("cell_m", [25.0, 200.0])
-def test_all_ice_that_a_raster_gives_lies_within_its_reach(epsg: int, cell_m: float) -> None:
+def test_tile_gives_every_grid_what_the_raster_gives_it(epsg: int, cell_m: float) -> None:
     west, north = Transformer.from_crs(32633, epsg, always_xy=True).transform(430612, 8759410)
-    shape, transform = (6, 4), Affine(cell_m, 0, west, 0, -cell_m, north)
-    found = to_grid(np.full(shape, 80.0), transform, f"EPSG:{epsg}", GRID)
-    box = reach(shape, transform, f"EPSG:{epsg}", GRID.epsg)
-    rows, columns = np.nonzero(found.ice_fraction)
-    x, y = GRID.left + (columns + 0.5) * GRID.cell_m, GRID.top - (rows + 0.5) * GRID.cell_m
-    assert rows.size and shapely.contains_xy(box, x, y).all()
-    assert not box.intersects(shapely.box(430612 + 8 * cell_m + 400, 8758000, 440000, 8760000))
+    thickness = 80 + np.add.outer(np.arange(6.0), np.arange(4.0))
+    raster = (thickness, Affine(cell_m, 0, west, 0, -cell_m, north), f"EPSG:{epsg}")
+    tile = Tile.of(*raster, GRID.epsg)
+    cut = Grid(GRID.epsg, 50.0, 430700.0, 8759300.0, (4, 3))
+    apart = Grid(GRID.epsg, 50.0, 440000.0, 8759300.0, (4, 3))
+    for grid in (GRID, cut, apart):
+        found, expected = tile.on(grid), to_grid(*raster, grid)
+        assert found.mean_m.shape == grid.shape
+        # GDAL interpolates coordinates along each row of a grid, to 0.01 of a cell
+        np.testing.assert_allclose(found.mean_m, expected.mean_m, atol=0.01 * 90)
+        np.testing.assert_allclose(found.ice_fraction, expected.ice_fraction, atol=0.01)
+    assert tile.on(cut).mean_m.any() and not tile.on(apart).mean_m.any()
+    assert volume_km3(tile.on(GRID), GRID) == pytest.approx(volume_km3(to_grid(*raster, GRID), GRID), rel=1e-3)
+    assert not tile.box.intersects(shapely.box(430612 + 8 * cell_m + 400, 8758000, 440000, 8760000))
 
 
 def test_overlap_of_tiles_counts_once() -> None:

@@ -57,9 +57,9 @@ class Platform:
         """What `arctic-assets build` runs."""
         defs = build_defs(self.current)
         graph = defs.resolve_asset_graph()
-        groups = building.plan(graph, building.select(graph, selection), self.partitions, extent or Extent())
+        runs = building.plan(graph, building.select(graph, selection), self.partitions, extent or Extent())
         with self.instance() as instance:
-            return building.execute(defs, instance, groups, lambda run, event: None)
+            return building.execute(graph, runs, building.Here(defs, instance))
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables without when and by which run they were written."""

@@ -44,7 +44,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             *("raw/farinotti", "raw/millan", "raw/dem", "derived/outline", "derived/area"),
             dg.AssetDep(["raw", "itslive"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")),
         ],
-        code_version="3",
+        code_version="4",
         kinds={"rasterio"},
     )
     def thickness(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
@@ -193,7 +193,8 @@ class _Products:
         from arctic_assets.science.geometry import geodesic_area_km2
 
         epsg = self._registry[outline["glacier_id"]].utm_epsg
-        within = shapely.STRtree([common_grid.reach(h.shape, t, c, epsg) for h, _, c, t in consensus])
+        tiles = [common_grid.Tile.of(h, t, c, epsg) for h, _, c, t in consensus]  # most are in several members' boxes
+        within = shapely.STRtree([tile.box for tile in tiles])
         seconds, means = [], []
         with ExitStack() as stack:
             thick, wrong = (
@@ -211,8 +212,8 @@ class _Products:
                 if own is not None:
                     seconds.append(own)
                 near = sorted(within.query(common_grid.projected_outline(member, epsg), predicate="intersects"))
-                first = _on_grid((consensus[i] for i in near), grid)
-                if first is not None:
+                if near:
+                    first = common_grid.mosaic([tiles[i].on(grid) for i in near], grid)
                     both = thickness_mean.mean_thickness(
                         first, second, inside, grid.cell_area_m2, area, second_sigma_m=sigma_m
                     )

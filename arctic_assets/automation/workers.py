@@ -1,0 +1,161 @@
+"""Several runs of a build at a time, each in a process of its own.
+
+Python computes in one thread at a time, so chains of assets that do not need each other go to processes. These tell
+the process that started them what happens, and do not outlive it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import logging.handlers
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+
+from arctic_assets.automation import processes
+from arctic_assets.automation.build import PID_TAG, Here, OnEvent, Outcome, Run
+from arctic_assets.errors import BuildError
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+    from arctic_assets.settings import Settings
+
+
+class Workers:
+    """Executes runs in `n` processes; a runner for `build.execute`, and a context manager.
+
+    An exception inside the context interrupts what the processes do and waits for their end.
+
+    Args:
+        current: settings; the processes make definitions and instance from them.
+        n: how many processes.
+        on_event: as of `build.Here`; called in a thread of this process.
+        tags: further tags of the runs.
+
+    Raises:
+        BuildError: on leaving the context, when the system ended one of the processes.
+    """
+
+    def __init__(
+        self, current: Settings, n: int, on_event: OnEvent | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        self._on_event = on_event
+        self._tags = {PID_TAG: str(os.getpid()), **(tags or {})}
+        self._runs: list[Run] = []
+        self._pids: list[int] = []
+        context = processes.context()
+        self._told: SimpleQueue[Any] = context.SimpleQueue()
+        start = (current, dict(os.environ), logging.getLogger().level, self._told)
+        self._pool = ProcessPoolExecutor(n, context, _start, start)
+        self._listener = threading.Thread(target=self._listen, name="events of workers")
+
+    def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
+        """Execute the part `keys` of a run as soon as a process is free."""
+        self._runs.append(run)
+        return self._pool.submit(_execute, len(self._runs) - 1, run, tuple(keys), self._tags)
+
+    def __enter__(self) -> Workers:
+        self._listener.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._signal(signal.SIGINT)
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:  # a second one
+            self._signal(signal.SIGKILL)
+            raise
+        finally:
+            self._told.put(None)
+            self._listener.join()
+        if isinstance(error, BrokenProcessPool):
+            raise BuildError(
+                "the system ended a process of the build",
+                expected="processes that run until their work is done",
+                got="one that was killed, most often because the memory was full",
+                todo="start the build again, it goes on where it stopped; --workers 1 needs the least memory",
+            ) from error
+
+    def _signal(self, which: signal.Signals) -> None:
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, which)
+
+    def _listen(self) -> None:
+        while (told := self._told.get()) is not None:
+            if isinstance(told, logging.LogRecord):
+                logger = logging.getLogger(told.name)
+                if logger.isEnabledFor(told.levelno):
+                    logger.handle(told)
+            elif isinstance(told, int):
+                self._pids.append(told)
+            elif self._on_event:
+                number, event_type, step = told
+                self._on_event(self._runs[number], event_type, step)
+
+
+_platform: tuple[dg.Definitions, dg.DagsterInstance, SimpleQueue[Any]]
+"""In a worker: what it executes, where events go, and where it tells what happens."""
+
+
+def _start(current: Settings, environment: Mapping[str, str], level: int, told: SimpleQueue[Any]) -> None:
+    """Prepare a worker."""
+    global _platform
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first passes it on
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
+    logging.basicConfig(level=level, handlers=[_Teller(cast("Any", told))], force=True)
+
+    from arctic_assets.definitions import build_defs
+    from arctic_assets.storage.instance import open_instance
+
+    _platform = build_defs(current), open_instance(current.home), told
+    # a build makes many objects and few cycles: looking for them among all that is loaded costs it 7 % of its time
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    told.put(os.getpid())
+
+
+def _execute(number: int, run: Run, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> Outcome:
+    """Execute a run in a worker."""
+    defs, instance, told = _platform
+
+    def tell(_: Run, event_type: dg.DagsterEventType, step: str) -> None:
+        told.put((number, event_type, step))
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return Here(defs, instance, tell, tags).submit(run, keys).result()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Teller(logging.handlers.QueueHandler):
+    """Gives log records to the process that started the worker."""
+
+    queue: Any
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.put(record)
