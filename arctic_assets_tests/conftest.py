@@ -43,7 +43,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Platform:
 def whole_sample(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """The SYNTHETIC sample of all 16 glaciers, built whole."""
     found = platform(tmp_path_factory.mktemp("sample"), "sample")
-    assert found.build().is_good
+    assert found.build(workers=2).is_good
     return found
 
 

@@ -119,7 +119,7 @@ def _start(current: Settings, environment: Mapping[str, str], level: int, told: 
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
-    logging.basicConfig(level=level, handlers=[_Teller(cast("Any", told))], force=True)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_Teller(cast("Any", told))], force=True)
 
     from arctic_assets.definitions import build_defs
     from arctic_assets.storage.instance import open_instance

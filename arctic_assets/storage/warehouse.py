@@ -55,6 +55,8 @@ _ARROW_TYPES: dict[str, arrow.DataType] = {
     "VARCHAR[]": arrow.list_(arrow.string()),
     "DOUBLE[]": arrow.list_(arrow.float64()),
 }
+_SILENT_SECONDS = 1.0
+"""Waiting for others is said in the log when it takes longer."""
 _HISTORY_COLUMNS = "superseded_at TIMESTAMP NOT NULL, superseded_by VARCHAR NOT NULL"
 
 
@@ -107,9 +109,8 @@ class Warehouse(DuckDBResource):
         Raises:
             WarehouseError: another process held the file for longer than `wait_seconds`, or it is no DuckDB file.
         """
-        deadline = time.monotonic() + self.wait_seconds
         with nullcontext() if read_only else self._turn():
-            connection = self._connect(read_only, deadline)
+            connection = self._connect(read_only)
             try:
                 yield connection
             finally:
@@ -122,7 +123,7 @@ class Warehouse(DuckDBResource):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_SILENT_SECONDS)
         except Timeout:
             log.info("waiting for another process that writes to the warehouse")
             try:
@@ -140,8 +141,9 @@ class Warehouse(DuckDBResource):
         finally:
             lock.release()
 
-    def _connect(self, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         path = Path(self.database)
+        began = time.monotonic()
         said = False
         while True:
             try:
@@ -149,7 +151,7 @@ class Warehouse(DuckDBResource):
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 text = str(error)
                 busy = "lock" in text or "different configuration" in text or "Unique file handle" in text
-                if not busy or time.monotonic() > deadline:
+                if not busy or time.monotonic() > began + self.wait_seconds:
                     raise WarehouseError(
                         "the warehouse cannot be opened",
                         where=path,
@@ -159,7 +161,7 @@ class Warehouse(DuckDBResource):
                         if busy
                         else "check that the path is right and the file is a DuckDB database",
                     ) from error
-                if not said:
+                if not said and time.monotonic() > began + _SILENT_SECONDS:
                     log.info("waiting for the warehouse: %s", text.splitlines()[0])
                     said = True
                 time.sleep(random.uniform(0.005, 0.05))  # jitter: two waiting processes must not stay in step

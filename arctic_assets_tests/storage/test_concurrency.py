@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import threading
 import time
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pytest
+from filelock import FileLock
 
 from arctic_assets.storage.warehouse import Stamp, Warehouse
 from arctic_assets.tables import TemperatureMonthly
@@ -96,3 +100,16 @@ def test_eight_processes_commit_beside_readers(tmp_path: Path) -> None:
     assert len(rows) == PROCESSES * COMMITS
     assert rows["run_id"].nunique() == PROCESSES * COMMITS
     assert opened.value > 0 and seen.value > 0
+
+
+@pytest.mark.parametrize(("seconds", "is_said"), [(0.2, False), (1.5, True)])
+def test_waiting_is_said_when_it_takes_long(
+    seconds: float, is_said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warehouse = Warehouse(database=str(tmp_path / "warehouse.duckdb"), wait_seconds=WAIT_S)
+    lock = FileLock(tmp_path / ".warehouse.duckdb.lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(seconds, lock.release).start()
+    with caplog.at_level(logging.INFO), warehouse.get_connection() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert ("waiting for another process" in caplog.text) == is_said

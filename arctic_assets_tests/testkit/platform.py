@@ -16,6 +16,7 @@ import pytest
 from arctic_assets import glaciers, settings
 from arctic_assets.automation import build as building
 from arctic_assets.automation.build import Extent, Outcome
+from arctic_assets.automation.workers import Workers
 from arctic_assets.definitions import build_defs
 from arctic_assets.partitions import Partitions
 from arctic_assets.storage.instance import open_instance
@@ -53,13 +54,16 @@ class Platform:
             os.environ.clear()
             os.environ.update(before)
 
-    def build(self, selection: str = "*", extent: Extent | None = None) -> Outcome:
-        """What `arctic-assets build` runs."""
+    def build(self, selection: str = "*", extent: Extent | None = None, workers: int = 0) -> Outcome:
+        """What `arctic-assets build` runs; without workers in this process, where a test can replace things."""
         defs = build_defs(self.current)
         graph = defs.resolve_asset_graph()
         runs = building.plan(graph, building.select(graph, selection), self.partitions, extent or Extent())
         with self.instance() as instance:
-            return building.execute(graph, runs, building.Here(defs, instance))
+            if not workers:
+                return building.execute(graph, runs, building.Here(defs, instance))
+            with Workers(self.current, workers) as runner:
+                return building.execute(graph, runs, runner)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables without when and by which run they were written."""
