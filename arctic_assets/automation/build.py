@@ -17,15 +17,12 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import dagster as dg
-import psutil
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster_shared.error import SerializableErrorInfo
 
+from arctic_assets.automation import processes
 from arctic_assets.errors import SettingsError
 from arctic_assets.partitions import Partitions, range_tags, rectangle
-
-PID_TAG = "arctic_assets/pid"
-"""Tag of a run: the process that answers for it. Without that process it does not go on."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,7 @@ class Here:
         self._defs = defs
         self._instance = instance
         self._on_event = on_event
-        self._tags = {PID_TAG: str(os.getpid()), **(tags or {})}
+        self._tags = {processes.PID_TAG: processes.name(os.getpid()), **(tags or {})}
 
     def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
         """Execute the part `keys` of a run; it has ended when this returns."""
@@ -260,9 +257,8 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     closed = []
     for run in instance.get_runs(started):
-        pid = run.tags.get(PID_TAG)
-        if pid and not psutil.pid_exists(int(pid)):
-            instance.report_run_failed(run, message=f"The process {pid} that executed this run is gone.")
+        if processes.PID_TAG in run.tags and processes.pid_of(run.tags) is None:
+            instance.report_run_failed(run, message="The process that executed this run is gone.")
             _free_pools(instance, run.run_id)
             closed.append(run.run_id)
     return closed

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 
 from arctic_assets.automation import processes
-from arctic_assets.automation.build import PID_TAG, Here, OnEvent, Outcome, Run
+from arctic_assets.automation.build import Here, OnEvent, Outcome, Run
 from arctic_assets.errors import BuildError
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ class Workers:
         self, current: Settings, n: int, on_event: OnEvent | None = None, tags: Mapping[str, str] | None = None
     ) -> None:
         self._on_event = on_event
-        self._tags = {PID_TAG: str(os.getpid()), **(tags or {})}
+        self._tags = {processes.PID_TAG: processes.name(os.getpid()), **(tags or {})}
         self._runs: list[Run] = []
         self._pids: list[int] = []
+        self._before: Any = None
         context = processes.context()
         self._told: SimpleQueue[Any] = context.SimpleQueue()
         start = (current, dict(os.environ), logging.getLogger().level, self._told)
@@ -66,6 +67,8 @@ class Workers:
         return self._pool.submit(_execute, len(self._runs) - 1, run, tuple(keys), self._tags)
 
     def __enter__(self) -> Workers:
+        if threading.current_thread() is threading.main_thread():  # being told to end is as Ctrl-C
+            self._before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
         self._listener.start()
         return self
 
@@ -82,6 +85,8 @@ class Workers:
         finally:
             self._told.put(None)
             self._listener.join()
+            if self._before is not None:
+                signal.signal(signal.SIGTERM, self._before)
         if isinstance(error, BrokenProcessPool):
             raise BuildError(
                 "the system ended a process of the build",

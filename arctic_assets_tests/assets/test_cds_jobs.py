@@ -20,6 +20,7 @@ from arctic_assets import settings
 from arctic_assets.assets.raw.era5 import POOL, _is_cancelled
 from arctic_assets.assets.wiring import PART_OF
 from arctic_assets.automation.build import Extent, close_dead_runs
+from arctic_assets.automation.processes import PID_TAG, pid_of
 from arctic_assets.definitions import build_defs
 from arctic_assets.sources.cds import Jobs, Ledger
 from arctic_assets.sources.era5_files import Index
@@ -151,6 +152,55 @@ def test_terminate_in_the_ui_cancels_the_jobs(store: CdsServer, live: Platform) 
         wait_until(lambda: runs(ui) == {run_id: "CANCELED"})
         assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
         assert ledger(live).jobs() == []
+
+
+def test_a_run_of_the_ui_whose_process_is_killed_is_tried_again_and_waits_for_the_same_jobs(
+    store: CdsServer, live: Platform
+) -> None:
+    with dagster_dev(live) as ui:
+        ui.launch_backfill("raw/era5", MONTHS)
+        wait_for_jobs(store, live)
+        with live.instance() as instance:
+            (run,) = instance.get_runs()
+            pid = pid_of(run.tags)
+            assert pid is not None and pid_of({PID_TAG: f"{pid}@{time.time() - 1e6:.0f}"}) is None
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: len(instance.get_runs()) == 2)
+            store.release()
+            wait_until(lambda: instance.get_runs()[0].is_finished)
+            again, first = instance.get_runs()
+            (failure,) = instance.all_logs(first.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        assert "The process of this run is gone" in (failure.get_dagster_event().message or "")
+        assert first.status == dg.DagsterRunStatus.FAILURE and again.status == dg.DagsterRunStatus.SUCCESS
+        assert again.parent_run_id == first.run_id
+    assert len(store.jobs) == 2 and store.count("DELETE") == 0
+    assert_archived(live)
+
+
+def test_a_build_whose_process_is_killed_beside_the_ui_is_closed_and_not_tried_again(
+    store: CdsServer, live: Platform
+) -> None:
+    with dagster_dev(live):
+        process = started(live)
+        wait_for_jobs(store, live)
+        process.kill()
+        process.communicate()
+        with live.instance() as instance:
+            wait_until(lambda: instance.get_runs()[0].is_finished)
+            (run,) = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.FAILURE
+    assert store.count("DELETE") == 0 and len(ledger(live).jobs()) == 2
+
+
+def test_terminate_in_the_ui_ends_a_build_of_the_command_line(store: CdsServer, live: Platform) -> None:
+    with dagster_dev(live) as ui:
+        process = started(live)
+        wait_for_jobs(store, live)
+        (run,) = ui.ask(_RUNS)["runsOrError"]["results"]
+        assert ui.ask(_TERMINATE, id=run["id"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
+        process.communicate(timeout=PATIENCE_S)
+        wait_until(lambda: ui.ask(_RUNS)["runsOrError"]["results"][0]["status"] == "CANCELED")
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
 
 
 def test_a_part_of_a_run_is_cancelled_with_the_whole() -> None:
