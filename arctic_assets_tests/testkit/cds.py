@@ -96,6 +96,7 @@ class CdsServer(LoopbackServer):
         object_status: status of the download of a file instead of 200.
         stated_size_error: what `file:size` is wrong by.
         zipped: deliver a zip with the NetCDF file in it.
+        title: of the NetCDF files; the store gives them none.
         cut_after: break the next download off after so many bytes.
         detail: words added to each error, to see what becomes of them.
         jobs: what was accepted.
@@ -118,6 +119,7 @@ class CdsServer(LoopbackServer):
         self.object_status = 200
         self.stated_size_error = 0
         self.zipped = False
+        self.title = ""
         self.cut_after: int | None = None
         self.detail = ""
         self.jobs: list[Job] = []
@@ -310,7 +312,7 @@ class CdsServer(LoopbackServer):
         for name in variables:
             by_step.setdefault(_GRIB[name][-1], []).append(name)
         contents = {
-            f"data_stream-moda_stepType-{step}.nc": netcdf(self.field, names, area, months, preliminary)
+            f"data_stream-moda_stepType-{step}.nc": netcdf(self.field, names, area, months, preliminary, self.title)
             for step, names in by_step.items()
         }
         if len(contents) == 1 and not self.zipped:
@@ -323,7 +325,12 @@ class CdsServer(LoopbackServer):
 
 
 def netcdf(
-    field: Field, variables: list[str], area: list[float], months: list[str], preliminary: set[str] | frozenset[str]
+    field: Field,
+    variables: list[str],
+    area: list[float],
+    months: list[str],
+    preliminary: set[str] | frozenset[str],
+    title: str = "",
 ) -> bytes:
     """A NetCDF file as the store writes them since 2024 (cfgrib): one month makes `expver` a scalar."""
     import xarray as xr
@@ -355,6 +362,7 @@ def netcdf(
             "Conventions": "CF-1.7",
             "institution": "European Centre for Medium-Range Weather Forecasts",
             "history": f"{max(months)}-28T09:00 GRIB to CDM+CF via cfgrib-0.9.15.1/ecCodes-2.42.0",
+            **({"title": title} if title else {}),
         }
     )
     seconds = np.array(months, dtype="datetime64[M]").astype("datetime64[s]").astype(np.int64)
