@@ -350,6 +350,25 @@ def test_threads_that_write_at_once(stock_home: Path, tmp_path: Path) -> None:
     assert_consistent(tmp_path, runs)
 
 
+def test_a_failure_is_tried_again_only_when_its_status_is_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon looks at each event once: it must not see one before the run is said to have failed."""
+    with open_batched(tmp_path) as instance:
+        failed = instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED))
+        instance.report_run_failed(failed)
+
+        def look() -> list[str]:
+            kind = dg.DagsterEventType.RUN_FAILURE
+            found = instance.event_log_storage.get_logs_for_all_runs_by_log_id(0, dagster_event_type={kind})
+            return [event.run_id for event in found.values()]
+
+        assert look() == []
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + 3)
+        assert look() == [failed.run_id]
+
+
 def test_the_storage_turns_batching_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     BatchedSqliteEventLogStorage(str(tmp_path))
     assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "2000"
