@@ -245,7 +245,7 @@ def test_one_wrong_source_does_not_stop_the_others(built: Platform, tmp_path: Pa
     fresh = platform(tmp_path / "fresh", built.current.mirror, built.current.glaciers)
     outcome = fresh.build(DERIVED, Extent(("engabreen",), EXTENT.start, EXTENT.end))
     assert list(outcome.failed) == ["raw/fog"]
-    assert outcome.skipped == ["derived/mass_balance", "derived/balance_period", "derived/trend"]
+    assert sorted(outcome.skipped) == ["derived/balance_period", "derived/mass_balance", "derived/trend"]
     assert fresh.rows(MassBalance).empty
     for model in (Outline, Area, Thickness, TemperatureMonthly):
         assert set(fresh.rows(model)["glacier_id"]) == {"engabreen"}
