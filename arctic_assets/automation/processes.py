@@ -37,7 +37,10 @@ def context() -> SpawnContext | ForkServerContext:
 
 def name(pid: int) -> str:
     """Number and start of a process, as the tag `PID_TAG` holds them: numbers are given again after a while."""
-    return f"{pid}@{psutil.Process(pid).create_time():.0f}"
+    try:
+        return f"{pid}@{psutil.Process(pid).create_time():.0f}"
+    except psutil.NoSuchProcess:  # it has ended already
+        return f"{pid}@0"
 
 
 def pid_of(tags: Mapping[str, str]) -> int | None:

@@ -28,6 +28,7 @@ from arctic_assets.errors import BuildError
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
+    from multiprocessing.synchronize import Event
 
     from arctic_assets.settings import Settings
 
@@ -57,9 +58,11 @@ class Workers:
         self._before: Any = None
         context = processes.context()
         self._told: SimpleQueue[Any] = context.SimpleQueue()
-        start = (current, dict(os.environ), logging.getLogger().level, self._told)
+        self._interrupted = context.Event()
+        start = (current, dict(os.environ), logging.getLogger().level, self._told, self._interrupted)
         self._pool = ProcessPoolExecutor(n, context, _start, start)
-        self._listener = threading.Thread(target=self._listen, name="events of workers")
+        self._ended = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name="events of workers", daemon=True)
 
     def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
         """Execute the part `keys` of a run as soon as a process is free."""
@@ -77,14 +80,15 @@ class Workers:
     ) -> None:
         try:
             if error is not None:
+                self._interrupted.set()  # for runs that the pool has taken already
                 self._signal(signal.SIGINT)
             self._pool.shutdown(wait=True, cancel_futures=True)
         except KeyboardInterrupt:  # a second one
             self._signal(signal.SIGKILL)
             raise
         finally:
-            self._told.put(None)
-            self._listener.join()
+            self._ended.set()
+            self._listener.join(timeout=10)  # a process that was killed may have left half a message
             if self._before is not None:
                 signal.signal(signal.SIGTERM, self._before)
         if isinstance(error, BrokenProcessPool):
@@ -101,7 +105,12 @@ class Workers:
                 os.kill(pid, which)
 
     def _listen(self) -> None:
-        while (told := self._told.get()) is not None:
+        while True:
+            if self._told.empty():
+                if self._ended.wait(0.05) and self._told.empty():
+                    return
+                continue
+            told = self._told.get()
             if isinstance(told, logging.LogRecord):
                 logger = logging.getLogger(told.name)
                 if logger.isEnabledFor(told.levelno):
@@ -113,14 +122,18 @@ class Workers:
                 self._on_event(self._runs[number], event_type, step)
 
 
-_platform: tuple[dg.Definitions, dg.DagsterInstance, SimpleQueue[Any]]
-"""In a worker: what it executes, where events go, and where it tells what happens."""
+_platform: tuple[dg.Definitions, dg.DagsterInstance, SimpleQueue[Any], Event]
+"""In a worker: what it executes, where events go, where it tells what happens, whether the build was interrupted."""
 
 
-def _start(current: Settings, environment: Mapping[str, str], level: int, told: SimpleQueue[Any]) -> None:
+def _start(
+    current: Settings, environment: Mapping[str, str], level: int, told: SimpleQueue[Any], interrupted: Event
+) -> None:
     """Prepare a worker."""
     global _platform
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # a terminal sends Ctrl-C to all processes of a group: only the first gets it, and passes it on
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
@@ -129,7 +142,7 @@ def _start(current: Settings, environment: Mapping[str, str], level: int, told: 
     from arctic_assets.definitions import build_defs
     from arctic_assets.storage.instance import open_instance
 
-    _platform = build_defs(current), open_instance(current.home), told
+    _platform = build_defs(current), open_instance(current.home), told, interrupted
     # a build makes many objects and few cycles: looking for them among all that is loaded costs it 7 % of its time
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
@@ -138,13 +151,15 @@ def _start(current: Settings, environment: Mapping[str, str], level: int, told: 
 
 def _execute(number: int, run: Run, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> Outcome:
     """Execute a run in a worker."""
-    defs, instance, told = _platform
+    defs, instance, told, interrupted = _platform
 
     def tell(_: Run, event_type: dg.DagsterEventType, step: str) -> None:
         told.put((number, event_type, step))
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if interrupted.is_set():
+            return Outcome()
         return Here(defs, instance, tell, tags).submit(run, keys).result()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
