@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import RunFailureReason
 from dagster_shared.error import SerializableErrorInfo
 
 from arctic_assets.automation import processes
@@ -148,8 +150,8 @@ class Runner(Protocol):
 
 
 def execute(graph: AssetGraph, runs: Sequence[Run], runner: Runner) -> Outcome:
-    """Execute each run when those before it that it is made from have ended; what lies downstream of a failed asset is
-    skipped.
+    """Execute each run when those before it have ended that it is made from, or that are of the same assets; what lies
+    downstream of a failed asset is skipped.
 
     Args:
         graph: all assets.
@@ -205,7 +207,11 @@ class Here:
         self._tags = {processes.PID_TAG: processes.name(os.getpid()), **(tags or {})}
 
     def submit(self, run: Run, keys: Sequence[dg.AssetKey]) -> Future[Outcome]:
-        """Execute the part `keys` of a run; it has ended when this returns."""
+        """Execute the part `keys` of a run; it has ended when this returns.
+
+        Raises:
+            DagsterExecutionInterruptedError: the process was told to end.
+        """
         future: Future[Outcome] = Future()
         future.set_result(self._outcome(run, keys))
         return future
@@ -234,6 +240,8 @@ class Here:
             _free_pools(self._instance, run_id)
         outcome = Outcome()
         for event in result.all_events:
+            if _is_interrupt(event):  # Dagster ends the run, and says nothing to what executes it
+                raise DagsterExecutionInterruptedError
             if event.is_step_failure:
                 outcome.failed[_asset_of(event, keys)] = _told(event.step_failure_data.error)
             elif event.is_job_failure and event.job_failure_data.first_step_failure_event is None:
@@ -248,6 +256,14 @@ class Here:
         return outcome
 
 
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    """Whether a run ended because its process was told to end."""
+    if event.event_type == dg.DagsterEventType.RUN_CANCELED:
+        return True
+    reason = event.job_failure_data.failure_reason if event.is_job_failure else None
+    return reason == RunFailureReason.UNEXPECTED_TERMINATION
+
+
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs as failed whose process was killed; without this they would look as if still running.
 
@@ -257,7 +273,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     closed = []
     for run in instance.get_runs(started):
-        if processes.PID_TAG in run.tags and processes.pid_of(run.tags) is None:
+        if run.tags.get(processes.PID_TAG) and processes.pid_of(run.tags) is None:
             instance.report_run_failed(run, message="The process that executed this run is gone.")
             _free_pools(instance, run.run_id)
             closed.append(run.run_id)

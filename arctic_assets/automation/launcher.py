@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
+from multiprocessing.process import _children as children  # type: ignore[attr-defined]
 
-from dagster import DagsterRun
+from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 
 from arctic_assets.automation import processes
+from arctic_assets.automation.processes import PID_TAG
 
 _GONE = "The process of this run is gone: it was killed, most often because the memory was full."
 
@@ -32,6 +36,8 @@ class ForkedRunLauncher(DefaultRunLauncher):
         """Start the process, and name it in the run's tag `arctic_assets/pid`."""
         run = context.dagster_run
         origin = run.job_code_origin
+        if PID_TAG in run.tags:  # a run that is tried again has the tags of the first
+            self._instance.add_run_tags(run.run_id, {PID_TAG: ""})
         if origin is None or origin.executable_path != sys.executable:
             super().launch_run(context)
             return
@@ -39,8 +45,19 @@ class ForkedRunLauncher(DefaultRunLauncher):
         process = processes.context().Process(target=_execute, args=(arguments, dict(os.environ)))
         process.start()
         assert process.pid is not None
-        self._instance.add_run_tags(run.run_id, {processes.PID_TAG: processes.name(process.pid)})
+        self._instance.add_run_tags(run.run_id, {PID_TAG: processes.name(process.pid)})
         self._run_ids.add(run.run_id)
+        children.discard(process)  # the daemon need not wait for it when it ends; the fork server buries it
+        threading.Thread(target=self._watch, args=(process, run.run_id), daemon=True).start()
+
+    def _watch(self, process: BaseProcess, run_id: str) -> None:
+        """Close a run whose process ends before it."""
+        process.join()
+        run = self._instance.get_run_by_id(run_id)
+        if run and run.status == DagsterRunStatus.CANCELING:
+            self._instance.report_run_canceled(run, _GONE)
+        elif run and not run.is_finished:
+            self._instance.report_run_failed(run, _GONE)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt the process of a run.
@@ -49,7 +66,7 @@ class ForkedRunLauncher(DefaultRunLauncher):
             Whether there was one.
         """
         run = self._instance.get_run_by_id(run_id)
-        if run is None or processes.PID_TAG not in run.tags:
+        if run is None or not run.tags.get(PID_TAG):
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         if run.is_finished:
             return False
@@ -58,7 +75,10 @@ class ForkedRunLauncher(DefaultRunLauncher):
         if pid is None:
             self._instance.report_engine_event(_GONE, run, cls=type(self))
             return False
-        os.kill(pid, signal.SIGINT)
+        try:
+            os.kill(pid, signal.SIGINT)
+        except OSError:  # it has just ended, or it is another user's
+            return False
         return True
 
     @property
@@ -68,7 +88,7 @@ class ForkedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Whether the process of a run is there; a code server looks after those it started itself."""
-        if processes.PID_TAG not in run.tags or processes.pid_of(run.tags) is not None:
+        if not run.tags.get(PID_TAG) or processes.pid_of(run.tags) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, _GONE)
 

@@ -1,8 +1,8 @@
 """Libraries that a process of ours needs sooner or later, loaded when this module is imported.
 
 `processes.context` names it to the fork server: what is started from there has them at once, instead of after 2 s of a
-processor. Nothing of this package is among them, so that a process reads our modules as they are when it starts.
-DuckDB is not either: at the end of a process that only loaded it, it complains of leaks.
+processor. Nothing of this package that does anything is among them: a process reads our modules as they are when it
+starts. DuckDB is not either: at the end of a process that only loaded it, it complains of leaks.
 """
 
 import gc

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
 from arctic_assets.assets.wiring import PART_OF, RawStore, last_month
@@ -22,6 +23,8 @@ from arctic_assets.partitions import Partitions
 from arctic_assets.tables import Outline
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from arctic_assets.automation.build import OnEvent, Outcome, Run
 
 CAUSE, PROVIDER, VERSION = (f"arctic_assets/{name}" for name in ("cause", "provider", "version"))
@@ -207,9 +210,24 @@ def _carry_out(context: dg.OpExecutionContext, partitions: Partitions, plans: Se
         return
     tags = {PART_OF: context.run_id} | {k: v for k, v in context.run.tags.items() if k in (CAUSE, PROVIDER, VERSION)}
     began = time.monotonic()
-    outcome = build.execute(graph, runs, build.Here(defs, context.instance, _reporter(context), tags))
+    outcome = build.execute(graph, runs, _Parts(context, defs, tags))
     context.log.info(f"{len(runs)} run(s) in {time.monotonic() - began:.0f} s")
     _conclude(context, outcome)
+
+
+class _Parts(build.Here):
+    """Executes the runs of a job, until somebody terminates it."""
+
+    def __init__(self, context: dg.OpExecutionContext, defs: dg.Definitions, tags: dict[str, str]) -> None:
+        super().__init__(defs, context.instance, _reporter(context), tags)
+        self._context = context
+
+    def submit(self, run: "Run", keys: Sequence[dg.AssetKey]) -> "Future[Outcome]":
+        """As `Here`; an interrupt between two runs would be lost without the look at the job's status."""
+        job = self._context.instance.get_run_by_id(self._context.run_id)
+        if job and job.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
+            raise DagsterExecutionInterruptedError
+        return super().submit(run, keys)
 
 
 def _reporter(context: dg.OpExecutionContext) -> "OnEvent":

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from arctic_assets.settings import Settings
 
 
+log = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 30
+"""So long may processes take to end after one of them was killed."""
+
+
 class Workers:
     """Executes runs in `n` processes; a runner for `build.execute`, and a context manager.
 
@@ -45,7 +50,7 @@ class Workers:
         tags: further tags of the runs.
 
     Raises:
-        BuildError: on leaving the context, when the system ended one of the processes.
+        BuildError: on leaving the context, when a process ended before its work was done.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class Workers:
         self._tags = {processes.PID_TAG: processes.name(os.getpid()), **(tags or {})}
         self._runs: list[Run] = []
         self._pids: list[int] = []
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
         context = processes.context()
         self._told: SimpleQueue[Any] = context.SimpleQueue()
         self._interrupted = context.Event()
@@ -70,8 +75,10 @@ class Workers:
         return self._pool.submit(_execute, len(self._runs) - 1, run, tuple(keys), self._tags)
 
     def __enter__(self) -> Workers:
-        if threading.current_thread() is threading.main_thread():  # being told to end is as Ctrl-C
-            self._before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        if threading.current_thread() is threading.main_thread():
+            # being told to end is as Ctrl-C, also where a shell starts jobs in the background that ignore that
+            for which in (signal.SIGINT, signal.SIGTERM):
+                self._before[which] = signal.signal(which, signal.default_int_handler)
         self._listener.start()
         return self
 
@@ -82,20 +89,24 @@ class Workers:
             if error is not None:
                 self._interrupted.set()  # for runs that the pool has taken already
                 self._signal(signal.SIGINT)
+            last = threading.Timer(_PATIENCE_SECONDS, self._signal, [signal.SIGKILL])
+            if isinstance(error, BrokenProcessPool):  # the one that is gone may hold what the others wait for
+                last.start()
             self._pool.shutdown(wait=True, cancel_futures=True)
+            last.cancel()
         except KeyboardInterrupt:  # a second one
             self._signal(signal.SIGKILL)
             raise
         finally:
             self._ended.set()
             self._listener.join(timeout=10)  # a process that was killed may have left half a message
-            if self._before is not None:
-                signal.signal(signal.SIGTERM, self._before)
+            for which, handler in self._before.items():
+                signal.signal(which, handler)
         if isinstance(error, BrokenProcessPool):
             raise BuildError(
-                "the system ended a process of the build",
+                "a process of the build ended before its work was done",
                 expected="processes that run until their work is done",
-                got="one that was killed, most often because the memory was full",
+                got=f"{error} Most often it was killed because the memory was full.",
                 todo="start the build again, it goes on where it stopped; --workers 1 needs the least memory",
             ) from error
 
@@ -111,15 +122,23 @@ class Workers:
                     return
                 continue
             told = self._told.get()
-            if isinstance(told, logging.LogRecord):
-                logger = logging.getLogger(told.name)
-                if logger.isEnabledFor(told.levelno):
-                    logger.handle(told)
-            elif isinstance(told, int):
-                self._pids.append(told)
-            elif self._on_event:
-                number, event_type, step = told
-                self._on_event(self._runs[number], event_type, step)
+            try:
+                self._take(told)
+            except Exception:
+                log.exception("what a process of the build told cannot be shown")
+
+    def _take(self, told: Any) -> None:
+        if isinstance(told, logging.LogRecord):
+            logger = logging.getLogger(told.name)
+            if logger.isEnabledFor(told.levelno):
+                logger.handle(told)
+        elif isinstance(told, int):
+            self._pids.append(told)
+            if self._interrupted.is_set():  # it came too late for that
+                os.kill(told, signal.SIGINT)
+        elif self._on_event:
+            number, event_type, step = told
+            self._on_event(self._runs[number], event_type, step)
 
 
 _platform: tuple[dg.Definitions, dg.DagsterInstance, SimpleQueue[Any], Event]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.errors import DagsterExecutionInterruptedError
 
-from arctic_assets.automation.build import Outcome, Run, execute
+from arctic_assets.automation.build import Here, Outcome, Run, execute
 
 
 def _graph(**parents: str) -> AssetGraph:
@@ -76,3 +80,23 @@ def test_what_lies_downstream_of_a_failure_is_skipped_and_the_rest_is_not(by_han
     assert by_hand.log == ["a+c", "b", "end of b", "end of a+c", "of_b", "end of of_b"]
     assert outcome == Outcome({"a": "no file"}, ["c", "of_a", "late"], [("b", "is_there", "WARN")], 3)
     assert not outcome.is_good
+
+
+def test_a_process_that_is_told_to_end_executes_no_further_run() -> None:
+    done: list[str] = []
+
+    @dg.asset
+    def first() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    @dg.asset
+    def second() -> None:
+        done.append("second")
+
+    defs = dg.Definitions(assets=[first, second], executor=dg.in_process_executor)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(DagsterExecutionInterruptedError):
+            execute(defs.resolve_asset_graph(), [_run("first"), _run("second")], Here(defs, instance))
+        assert [run.is_finished for run in instance.get_runs()] == [True]
+    assert done == []
