@@ -33,6 +33,9 @@ MONTHS = ["2026-06", "2026-07"]
 EXTENT = Extent(start=MONTHS[0], end=MONTHS[-1])
 PATIENCE_S = 180
 _TERMINATE = """mutation($id: String!) { terminateRun(runId: $id) { __typename ... on PythonError { message } } }"""
+_LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+    ... on LaunchRunSuccess { run { id } } ... on PythonError { message }
+} }"""
 _RUNS = "{ runsOrError { ... on Runs { results { id status } } } }"
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -200,6 +203,24 @@ def test_terminate_in_the_ui_ends_a_build_of_the_command_line(store: CdsServer, 
         assert ui.ask(_TERMINATE, id=run["id"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
         process.communicate(timeout=PATIENCE_S)
         wait_until(lambda: ui.ask(_RUNS)["runsOrError"]["results"][0]["status"] == "CANCELED")
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
+
+
+def test_terminate_of_a_job_ends_all_that_is_part_of_it(store: CdsServer, live: Platform) -> None:
+    config = {"ops": {"months": {"config": {"start": MONTHS[0], "end": MONTHS[-1]}}}}
+    where = {"repositoryLocationName": "arctic_assets.definitions", "repositoryName": "__repository__"}
+    with dagster_dev(live) as ui:
+        launched = ui.ask(
+            _LAUNCH, params={"selector": {"jobName": "update_latest_month", **where}, "runConfigData": config}
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        wait_for_jobs(store, live)
+        assert ui.ask(_TERMINATE, id=launched["run"]["id"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
+        with live.instance() as instance:
+            wait_until(lambda: all(run.is_finished for run in instance.get_runs()))
+            part, whole = instance.get_runs()  # and none after the part that waited
+        assert whole.status == dg.DagsterRunStatus.CANCELED and part.tags[PART_OF] == whole.run_id
+        assert part.status == dg.DagsterRunStatus.FAILURE  # interrupted: only the whole was terminated
     assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
 
 
