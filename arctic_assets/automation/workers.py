@@ -47,17 +47,14 @@ class Workers:
         current: settings; the processes make definitions and instance from them.
         n: how many processes.
         on_event: as of `build.Here`; called in a thread of this process.
-        tags: further tags of the runs.
 
     Raises:
         BuildError: on leaving the context, when a process ended before its work was done.
     """
 
-    def __init__(
-        self, current: Settings, n: int, on_event: OnEvent | None = None, tags: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, current: Settings, n: int, on_event: OnEvent | None = None) -> None:
         self._on_event = on_event
-        self._tags = {processes.PID_TAG: processes.name(os.getpid()), **(tags or {})}
+        self._tags = {processes.PID_TAG: processes.name(os.getpid())}  # this process answers for the runs
         self._runs: list[Run] = []
         self._pids: list[int] = []
         self._before: dict[signal.Signals, Any] = {}
@@ -85,19 +82,19 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        last = threading.Timer(_PATIENCE_SECONDS, self._signal, [signal.SIGKILL])
         try:
             if error is not None:
                 self._interrupted.set()  # for runs that the pool has taken already
                 self._signal(signal.SIGINT)
-            last = threading.Timer(_PATIENCE_SECONDS, self._signal, [signal.SIGKILL])
             if isinstance(error, BrokenProcessPool):  # the one that is gone may hold what the others wait for
                 last.start()
             self._pool.shutdown(wait=True, cancel_futures=True)
-            last.cancel()
         except KeyboardInterrupt:  # a second one
             self._signal(signal.SIGKILL)
             raise
         finally:
+            last.cancel()
             self._ended.set()
             self._listener.join(timeout=10)  # a process that was killed may have left half a message
             for which, handler in self._before.items():
