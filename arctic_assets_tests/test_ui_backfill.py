@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import pytest
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from arctic_assets.tables import TemperatureMonthly
 from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, platform
@@ -87,17 +85,10 @@ def test_rows_that_were_there_are_untouched_and_each_run_wrote_its_own(
 
 
 def test_the_checks_judged_the_whole_table(backfilled: Backfilled) -> None:
-    """Four runs go side by side: the last check may be that of a run whose partitions were not the last. Then Dagster
-    shows no execution for the latest materialisation; the check ran all the same.
-    """
+    """Four runs go side by side, so most of them judged a table with holes; the UI shows the one that saw it whole."""
     runs = {run["id"] for run in backfilled.backfill["runs"]}
     checks = backfilled.ui.checks(MONTHLY)
-    assert "fits_model" in checks
-    keys = [dg.AssetCheckKey(dg.AssetKey(MONTHLY.split("/")), name) for name in checks]
-    with backfilled.home.instance() as instance:
-        records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    assert records.keys() == set(keys)
-    for key, record in records.items():
-        assert record.status == AssetCheckExecutionRecordStatus.SUCCEEDED and record.run_id in runs, key
-        shown = checks[key.name]
-        assert shown is None or (shown["status"] == "SUCCEEDED" and shown["runId"] in runs), (key, shown)
+    assert "months_are_continuous" in checks
+    for name, execution in checks.items():
+        assert execution is not None, name
+        assert execution["status"] == "SUCCEEDED" and execution["runId"] in runs, (name, execution)

@@ -6,15 +6,35 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pandas as pd
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as Materialization,
+)
 
 from arctic_assets.tables import Failure
 from arctic_assets.tables.base import SHOWN_ROWS
 
 
-def result(
-    spec: dg.AssetCheckSpec, n_checked: int, failures: Sequence[Failure], todo: str, severity: dg.AssetCheckSeverity
-) -> dg.AssetCheckResult:
-    """A check result with its evidence.
+def latest_materialization(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Materialization | None:
+    """The newest materialization of an asset, of whichever partition and run; None when there is none yet."""
+    records = instance.get_asset_records([asset])
+    record = records[0].asset_entry.last_materialization_record if records else None
+    if record is None:
+        return None
+    return Materialization(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)
+
+
+def evaluation(
+    spec: dg.AssetCheckSpec,
+    n_checked: int,
+    failures: Sequence[Failure],
+    todo: str,
+    severity: dg.AssetCheckSeverity,
+    latest: Materialization | None,
+) -> dg.AssetCheckEvaluation:
+    """What a check of a whole table found, with its evidence.
+
+    Dagster makes an `AssetCheckResult` in a run of one partition one of that partition's materialization, and the UI
+    then hides it as soon as another run materializes another partition. This names what was judged.
 
     Args:
         spec: which check.
@@ -22,6 +42,7 @@ def result(
         failures: rules that are broken, each with all its failing rows.
         todo: what to do about a failure.
         severity: of a failure.
+        latest: materialization of the asset when the table was read.
     """
     n_failed = len({row for f in failures for row in f.rows.index})  # a row that breaks two rules is one row
     metadata: dict[str, dg.MetadataValue] = {
@@ -32,8 +53,13 @@ def result(
         metadata["what to do"] = dg.MetadataValue.text(todo)
         metadata["rules broken"] = dg.MetadataValue.text("; ".join(f"{f.rule}: {len(f.rows)}" for f in failures))
         metadata["failing rows"] = _table(failures)
-    return dg.AssetCheckResult(
-        asset_key=spec.asset_key, check_name=spec.name, passed=not failures, severity=severity, metadata=metadata
+    return dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=not failures,
+        metadata=metadata,
+        target_materialization_data=latest,
+        severity=severity,
     )
 
 

@@ -1,13 +1,14 @@
 """Asset checks of each table, as one `multi_asset_check`: built from its model, plus the rules that judge it."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from arctic_assets.assets.wiring import frequent_reasons
 from arctic_assets.checks.across import RULES, Judged, Rule
-from arctic_assets.checks.evidence import result
+from arctic_assets.checks.evidence import evaluation, latest_materialization
 from arctic_assets.glaciers import Registry
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import TABLES, Failure, Table, soft_violations, violations, without_uncertainty
@@ -56,7 +57,7 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
     } | {name: dg.AssetCheckSpec(name, asset=asset, description=rule.description) for name, rule in rules.items()}
 
     @dg.multi_asset_check(specs=list(specs.values()), can_subset=True, name=f"check_{model.table()}")
-    def checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         read = _reader(warehouse)
         judges: dict[str, Callable[[], Judged]] = {
             "fits_model": lambda: _judged(read(model), violations(model, read(model))),
@@ -67,14 +68,17 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
                 read(model), registry, warehouse.gaps(asset.to_user_string())
             ),
         }
-        for key in context.selected_asset_check_keys:
-            spec = specs[key.name]
-            if key.name in rules:
-                rule: Rule = rules[key.name]
-                judged, severity, todo = rule.judge(read), WARN, rule.todo
-            else:
-                judged, (_, severity, todo) = judges[key.name](), own[key.name]
-            yield result(spec, judged.n_checked, judged.failures, todo, severity)
+        with warehouse.judging(model):  # until Dagster has stored the results: the last ones are of the newest rows
+            latest = latest_materialization(context.instance, asset)
+            for key in context.selected_asset_check_keys:
+                spec = specs[key.name]
+                if key.name in rules:
+                    rule: Rule = rules[key.name]
+                    judged, severity, todo = rule.judge(read), WARN, rule.todo
+                else:
+                    judged, (_, severity, todo) = judges[key.name](), own[key.name]
+                yield dg.Output(None, spec.get_python_identifier())
+                yield evaluation(spec, judged.n_checked, judged.failures, todo, severity, latest)
 
     return checks
 

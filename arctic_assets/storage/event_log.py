@@ -26,7 +26,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import text
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.engine import Connection
 
 _BATCHED_EVENTS = {
@@ -42,7 +42,8 @@ _SETTLED_SECONDS = 2.0
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """`SqliteEventLogStorage` whose batches of asset events are atomic and fast.
 
-    The files are those of the stock storage: either can open what the other wrote.
+    The files are those of the stock storage: either can open what the other wrote. Only the order of the executions
+    of a check differs (see `store_asset_check_event`).
 
     Creating the storage sets `DAGSTER_EVENT_BATCH_SIZE` unless it is set: Dagster reads nothing else, its default is
     no batches, and every process that writes events (daemon, code server, run) creates its storage first. A batch of
@@ -95,6 +96,24 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         found = super().get_logs_for_all_runs_by_log_id(after_cursor, dagster_event_type, limit)
         until = time.time() - _SETTLED_SECONDS
         return dict(takewhile(lambda one: one[1].timestamp < until, found.items()))
+
+    def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
+        """As the stock storage, but the check that was judged last becomes the latest, where stock takes the run that
+        was planned last: of runs side by side that one may have judged a table that others had not finished.
+        """
+        if event.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.get_dagster_event().asset_check_evaluation_data
+            row = AssetCheckExecutionsTable.c
+            newest = select(func.max(row.id) + 1).scalar_subquery()
+            planned = and_(
+                row.asset_key == evaluation.asset_key.to_string(),
+                row.check_name == evaluation.check_name,
+                row.run_id == event.run_id,
+                row.partition.is_not_distinct_from(evaluation.partition),
+            )
+            with self.index_connection() as conn:
+                conn.execute(AssetCheckExecutionsTable.update().where(planned).values(id=newest))
+        super().store_asset_check_event(event, event_id)
 
     @contextmanager
     def _index_with_run_shard(self, run_id: str) -> Iterator[Connection]:

@@ -109,7 +109,7 @@ class Warehouse(DuckDBResource):
         Raises:
             WarehouseError: another process held the file for longer than `wait_seconds`, or it is no DuckDB file.
         """
-        with nullcontext() if read_only else self._turn():
+        with nullcontext() if read_only else self._turn("lock", "writes to the warehouse"):
             connection = self._connect(read_only)
             try:
                 yield connection
@@ -117,23 +117,38 @@ class Warehouse(DuckDBResource):
                 connection.close()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Our writers take turns by a lock of their own: they wake as soon as it is free, where DuckDB only refuses."""
+    def judging(self, model: type[Table]) -> Iterator[None]:
+        """A turn to judge a table: of several processes the last one sees all that the others wrote before theirs.
+
+        Raises:
+            WarehouseError: another process judged it for longer than `wait_seconds`.
+        """
+        with self._turn(f"check_{model.table()}", f"judges {model.table()}"):
+            yield
+
+    @contextmanager
+    def _turn(self, name: str, what: str) -> Iterator[None]:
+        """Our processes take turns by a lock of their own: they wake as soon as it is free, where DuckDB only refuses.
+
+        Args:
+            name: of the lock, beside the file.
+            what: the others do meanwhile, for the log.
+        """
         path = Path(self.database)
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01)
+        lock = FileLock(path.with_name(f".{path.name}.{name}"), poll_interval=0.01)
         try:
             lock.acquire(timeout=_SILENT_SECONDS)
         except Timeout:
-            log.info("waiting for another process that writes to the warehouse")
+            log.info("waiting for another process that %s", what)
             try:
                 lock.acquire(timeout=self.wait_seconds)
             except Timeout as error:
                 raise WarehouseError(
-                    "the warehouse cannot be opened",
+                    "no turn at the warehouse",
                     where=path,
-                    expected=f"a turn to write within {self.wait_seconds:g} s",
-                    got="another process of ours that keeps writing",
+                    expected=f"a turn within {self.wait_seconds:g} s",
+                    got=f"another process of ours that {what}",
                     todo="look at the runs that are under way; start this one again when they have ended",
                 ) from error
         try:

@@ -15,7 +15,7 @@ from arctic_assets import glaciers
 from arctic_assets.automation.build import Extent
 from arctic_assets.checks import across, of_tables
 from arctic_assets.checks.across import RULES, Judged, Rule
-from arctic_assets.checks.evidence import result
+from arctic_assets.checks.evidence import evaluation
 from arctic_assets.definitions import build_defs
 from arctic_assets.tables import (
     TABLES,
@@ -49,17 +49,17 @@ def judged(rule: Rule, frames: Frames) -> Judged:
     return rule.judge(lambda model: frames[model] if model in frames else model.no_rows())
 
 
-def evidence(judged: Judged, todo: str = "do this", severity: dg.AssetCheckSeverity = WARN) -> dg.AssetCheckResult:
+def evidence(judged: Judged, todo: str = "do this", severity: dg.AssetCheckSeverity = WARN) -> dg.AssetCheckEvaluation:
     spec = dg.AssetCheckSpec("name", asset=dg.AssetKey(["derived", "area"]))
-    return result(spec, judged.n_checked, judged.failures, todo, severity)
+    return evaluation(spec, judged.n_checked, judged.failures, todo, severity, None)
 
 
-def numbers(found: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> tuple[Any, Any]:
+def numbers(found: dg.AssetCheckEvaluation) -> tuple[Any, Any]:
     """Rows that were looked at, and rows that are wrong."""
     return found.metadata["rows checked"].value, found.metadata["rows failed"].value
 
 
-def shown(found: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+def shown(found: dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
     table = found.metadata["failing rows"]
     assert isinstance(table, dg.TableMetadataValue)
     return [dict(record.data) for record in table.records]
@@ -405,13 +405,13 @@ def test_at_most_20_rows_are_shown_of_several_rules() -> None:
 # --- in Dagster -------------------------------------------------------------------------------------------------------
 
 
-def run_checks(found: Platform) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    """All checks, and no asset."""
+def run_checks(found: Platform, **tags: str) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """All checks, and no asset, in a run with these tags."""
     everything = dg.define_asset_job("all_checks", selection=dg.AssetSelection.all_asset_checks())
     defs = dg.Definitions.merge(build_defs(found.current), dg.Definitions(jobs=[everything]))
     with found.instance() as instance:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        done = defs.resolve_job_def("all_checks").execute_in_process(instance=instance, run_config=quiet)
+        done = defs.resolve_job_def("all_checks").execute_in_process(instance=instance, run_config=quiet, tags=tags)
         assert not done.get_asset_materialization_events()
         return {(c.asset_key.path[-1], c.check_name): c for c in done.get_asset_check_evaluations()}
 
@@ -468,6 +468,22 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
     }
     assert failed.keys() - by_consequence - KNOWN_WARNINGS == expected.keys()
     assert len(shown(failed["temperature_monthly", "fits_model"])) == 20
+
+
+def test_a_run_of_one_partition_judges_the_table_as_it_is_now(built: Platform) -> None:
+    """Dagster shows a check only while it is one of the newest materialization, of whichever partition that is."""
+    for glacier in ("engabreen", "geitlandsjokull"):
+        assert built.build("derived/temperature_monthly", Extent(glaciers=(glacier,))).is_good
+    with built.instance() as instance:
+        record = instance.get_asset_records([dg.AssetKey(["derived", "temperature_monthly"])])[0]
+    latest = record.asset_entry.last_materialization_record
+    assert latest and latest.partition_key and latest.partition_key.startswith("geitlandsjokull")
+    found = run_checks(built, **{"dagster/partition": "engabreen|2019-07"})
+    of_table = [check for (table, _), check in found.items() if table == "temperature_monthly"]
+    assert {c.target_materialization_data.storage_id for c in of_table if c.target_materialization_data} == {
+        latest.storage_id
+    }
+    assert all(check.target_materialization_data for check in found.values())
 
 
 def test_error_of_another_partition_makes_a_build_fail_until_it_is_made_again(built: Platform) -> None:

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from arctic_assets.errors import WarehouseError
 from arctic_assets.storage.warehouse import Stamp, Warehouse
-from arctic_assets.tables import TemperatureMonthly
+from arctic_assets.tables import Area, TemperatureMonthly, Volume
 
 PROCESSES, COMMITS = 8, 100
 WAIT_S = 300
@@ -113,3 +114,20 @@ def test_waiting_is_said_when_it_takes_long(
     with caplog.at_level(logging.INFO), warehouse.get_connection() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert ("waiting for another process" in caplog.text) == is_said
+
+
+def test_one_process_at_a_time_judges_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = str(tmp_path / "w.duckdb")
+    other = Warehouse(database=database, wait_seconds=0.1)
+    with Warehouse(database=database).judging(Area):
+        with other.judging(Volume), other.get_connection() as connection:
+            connection.execute("SELECT 1")
+        with (
+            caplog.at_level("INFO"),
+            pytest.raises(WarehouseError, match="another process of ours that judges area"),
+            other.judging(Area),
+        ):
+            pass
+    assert "waiting for another process that judges area" in caplog.text
+    with other.judging(Area):
+        pass

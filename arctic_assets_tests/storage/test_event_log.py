@@ -14,8 +14,13 @@ from uuid import NAMESPACE_OID, uuid5
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import AssetObservationData, DagsterEvent
 from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from arctic_assets.storage.event_log import BatchedSqliteEventLogStorage
@@ -367,6 +372,42 @@ def test_a_failure_is_tried_again_only_when_its_status_is_written_too(
         now = time.time
         monkeypatch.setattr(time, "time", lambda: now() + 3)
         assert look() == [failed.run_id]
+
+
+@pytest.mark.parametrize("judged_last", ["a", "b"])
+def test_the_check_that_was_judged_last_is_the_latest(tmp_path: Path, judged_last: str) -> None:
+    """Two runs side by side, planned one after the other: whichever ends last has seen what both wrote."""
+    key = dg.AssetCheckKey(dg.AssetKey("melt"), "positive")
+    runs = {name: str(uuid5(NAMESPACE_OID, name)) for name in ("a", "b")}
+    with open_batched(tmp_path) as instance:
+
+        def event(run: str, kind: dg.DagsterEventType, data: object) -> None:
+            instance.report_dagster_event(DagsterEvent(kind.value, "job", event_specific_data=data), runs[run])  # type: ignore[arg-type]
+
+        def latest() -> list[AssetCheckExecutionRecord]:
+            storage = instance.event_log_storage
+            summary = storage.get_asset_check_summary_records([key])[key]
+            assert summary.last_check_execution_record and summary.last_completed_check_execution_record
+            history = storage.get_asset_check_execution_history(key, limit=9)
+            assert len(history) == 2
+            return [
+                storage.get_latest_asset_check_execution_by_key([key])[key],
+                history[0],
+                summary.last_check_execution_record,
+                summary.last_completed_check_execution_record,
+            ]
+
+        for run in runs:
+            event(
+                run,
+                dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+                AssetCheckEvaluationPlanned(asset_key=key.asset_key, check_name=key.name),
+            )
+        for run in sorted(runs, key=lambda run: run == judged_last):
+            found = dg.AssetCheckEvaluation(key.asset_key, key.name, passed=run == judged_last)
+            event(run, dg.DagsterEventType.ASSET_CHECK_EVALUATION, found)
+            assert {record.run_id for record in latest()} == {runs[run]}
+        assert {record.status for record in latest()} == {AssetCheckExecutionRecordStatus.SUCCEEDED}
 
 
 def test_the_storage_turns_batching_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ _BATCHED = {"module": "arctic_assets.storage.instance", "class": "HomeStorage"}
 _RUN_TWICE = re.compile(r"time(stamp)?$|^duration_ms$|^migration_completed$|^log_key$")
 # What differs when the same events are stored twice: when the row or the table was made.
 _STORED_TWICE = re.compile(r"^create_timestamp$|^migration_completed$")
+_CHECKS = "asset_check_executions"
+"""Ours orders them by when they were judged, stock by when they were planned; `id` says no more than that."""
 _DURATION = re.compile(r"\b(\d+m)?\d+(\.\d+)?m?s\b")
 
 
@@ -49,7 +51,7 @@ def read_tables(home: Path, *, same_events: bool = False) -> dict[str, list[Row]
         same_events: both storages were given the very same events, so that their times are compared too.
 
     Returns:
-        `<file>:<table>` to its rows in the order of their row ids.
+        `<file>:<table>` to its rows in the order of their row ids, those of checks in that of their events.
     """
     tables = {}
     for path in sorted((home / "dagster").rglob("*.db")):
@@ -57,9 +59,14 @@ def read_tables(home: Path, *, same_events: bool = False) -> dict[str, list[Row]
             conn.row_factory = sqlite3.Row
             names = [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in sorted(names):
-                rows = conn.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall()
+                order = "evaluation_event_storage_id, partition" if name == _CHECKS else "rowid"
+                rows = conn.execute(f'SELECT * FROM "{name}" ORDER BY {order}').fetchall()
                 tables[f"{path.relative_to(home)}:{name}"] = [
-                    _normal(dict(row), _STORED_TWICE if same_events else _RUN_TWICE) for row in rows
+                    _normal(
+                        {c: v for c, v in dict(row).items() if (name, c) != (_CHECKS, "id")},
+                        _STORED_TWICE if same_events else _RUN_TWICE,
+                    )
+                    for row in rows
                 ]
     return tables
 
