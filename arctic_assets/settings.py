@@ -1,7 +1,8 @@
 """Environment variables to typed settings. The only module that reads the environment.
 
 Credentials are not settings: the provider's own client reads its own key (`~/.cdsapirc`, `CDSAPI_KEY`,
-`EARTHDATA_TOKEN`), so that no key passes through our code, logs or tables.
+`EARTHDATA_TOKEN`, `~/.netrc`), so that no key passes through our code, logs or tables. Settings themselves are shown:
+they stand in the UI, and Dagster keeps them with every run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from arctic_assets.errors import SettingsError
 
@@ -24,7 +26,7 @@ class Settings:
 
     Attributes:
         home: directory of everything we store: raw files, warehouse, exports, Dagster's own records.
-        mirror: `sample`, `live`, a directory, or a http(s) URL.
+        mirror: `sample`, `live`, a directory, or a http(s) URL without credentials.
         glaciers: registry file in place of the 16 glaciers of the package, or None.
         start_year: first year of the yearly partitions.
         start_month: first month of the monthly partitions, `YYYY-MM`.
@@ -113,6 +115,8 @@ def load(**overrides: object) -> Settings:
                 todo="check the path; one folder per provider (era5/, rgi7/, wgms/, farinotti/) lies in it",
             )
         settings = replace(settings, mirror=str(path))
+    if settings.mirror_kind == "url":
+        _refuse_credentials(settings.mirror)
     return settings
 
 
@@ -128,6 +132,21 @@ def environment(settings: Settings) -> dict[str, str]:
     if settings.glaciers:
         variables["GLACIERS"] = str(settings.glaciers)
     return {f"{_PREFIX}{name}": value for name, value in variables.items()}
+
+
+def _refuse_credentials(url: str) -> None:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc and not parts.query and not parts.fragment:
+        return
+    host = parts.netloc.rpartition("@")[2]
+    raise SettingsError(
+        "the address of the mirror holds more than an address",
+        where=f"{_PREFIX}MIRROR or --mirror",
+        expected="a URL without user, password, query and fragment: it is shown in the UI and kept with every run",
+        got=f"{parts.scheme}://{host}{parts.path} with "
+        + ("a login" if "@" in parts.netloc else "a query or fragment"),
+        todo=f"put the login into ~/.netrc: machine {host.partition(':')[0]} login <name> password <password>",
+    )
 
 
 def _start(text: str) -> tuple[int, str]:
