@@ -99,9 +99,10 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     def store_asset_check_event(self, event: EventLogEntry, event_id: int | None) -> None:
         """As the stock storage, but the check that was judged last becomes the latest, where stock takes the run that
-        was planned last: of runs side by side that one may have judged a table that others had not finished.
+        was planned last: of runs side by side that one may have judged a table that others had not finished. What a
+        sensor judged belongs to no run, and is the latest as it is.
         """
-        if event.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+        if event.run_id and event.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.get_dagster_event().asset_check_evaluation_data
             row = AssetCheckExecutionsTable.c
             newest = select(func.max(row.id) + 1).scalar_subquery()
