@@ -4,6 +4,7 @@ Belongs here: decorators, resources and the I/O manager. Not here: anything abou
 """
 
 import datetime as dt
+import functools
 import hashlib
 import inspect
 import logging
@@ -34,6 +35,9 @@ logging.getLogger("rasterio").setLevel(logging.ERROR)  # GDAL's warnings quote w
 OWNERS = ["team:arctic-assets"]
 PART_OF = "arctic_assets/part_of"
 """Tag of a run that another one started: the id of that one."""
+PROVIDER, VERSION = "arctic_assets/provider", "arctic_assets/version"
+"""Tags of a run that fetches: whose files, and which version of what."""
+TAG_LENGTH = 200
 SHOWN_REASONS = 5
 _TIME = re.compile(r"\b(19|20)\d\d(-\d\d)?\b(?!-)")
 
@@ -252,11 +256,24 @@ def raw_asset(
     [Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]]],
     dg.AssetsDefinition,
 ]:
-    """Declare an asset that archives a provider's files; its card comes from the product."""
+    """Declare an asset that archives a provider's files; its card comes from the product.
+
+    Its runs say in their tags whose files they brought, and which version.
+    """
 
     def declare(
         function: Callable[..., dg.MaterializeResult | Iterator[dg.MaterializeResult | dg.AssetMaterialization]],
     ) -> dg.AssetsDefinition:
+        @functools.wraps(function)
+        def tagged(
+            context: dg.AssetExecutionContext, **given: Any
+        ) -> Iterator[dg.MaterializeResult | dg.AssetMaterialization]:
+            made = function(context, **given)
+            for one in [made] if isinstance(made, dg.MaterializeResult) else made:
+                if isinstance(one, dg.MaterializeResult):
+                    _tag_run(context, product.provider, f"{name} {(one.metadata or {}).get('versions', '')}".strip())
+                yield one
+
         return dg.asset(
             key=["raw", name],
             deps=[dg.AssetDep(_provider_key(product)), *(_dep(d) for d in deps)],
@@ -282,9 +299,30 @@ def raw_asset(
                 if product.account
                 else "none",
             },
-        )(function)
+        )(tagged)
 
     return declare
+
+
+def origin_tags(provider: str, version: str) -> dict[str, str]:
+    """The tags of a run that say whose files it fetches, and which version."""
+    return {PROVIDER: shortened(provider), VERSION: shortened(version)}
+
+
+def shortened(text: str) -> str:
+    """A text as a run's tag shows it."""
+    return text if len(text) <= TAG_LENGTH else f"{text[: TAG_LENGTH - 1]}…"
+
+
+def _tag_run(context: dg.AssetExecutionContext, provider: str, version: str) -> None:
+    """Add to the tags what a step brought; what the run was launched with stays as it is."""
+    if PROVIDER in context.run.tags:
+        return
+    run = context.instance.get_run_by_id(context.run_id)
+    before = run.tags if run else {}
+    both = ((before.get(PROVIDER), provider), (before.get(VERSION), version))
+    providers, versions = (", ".join(sorted({*(old.split(", ") if old else []), new})) for old, new in both)
+    context.instance.add_run_tags(context.run_id, origin_tags(providers, versions))
 
 
 def provider_specs(products: Iterable[Product]) -> list[dg.AssetSpec]:
@@ -382,6 +420,8 @@ _MODELS = {model.table(): model for model in TABLES}
 __all__ = [
     "OWNERS",
     "PART_OF",
+    "PROVIDER",
+    "VERSION",
     "Acquired",
     "ArcticAssetsError",
     "Made",
@@ -393,6 +433,8 @@ __all__ = [
     "gap_metadata",
     "gap_reasons",
     "last_month",
+    "origin_tags",
     "raw_asset",
+    "shortened",
     "table_asset",
 ]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from arctic_assets.assets.wiring import RawStore
+from arctic_assets.assets.wiring import RawStore, origin_tags, shortened
 from arctic_assets.automation import updates
 from arctic_assets.errors import SourceError
 from arctic_assets.partitions import Partitions
@@ -235,7 +235,7 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
             return dg.SkipReason("no outline waits")
         digest = hashlib.sha256(repr((stamps, waiting)).encode()).hexdigest()[:12]
         names = [name for name, _, _ in stamps] or [" ".join(key) for key in waiting]
-        cause = {updates.CAUSE: _short(f"outlines revised: {', '.join(names)}")}
+        cause = {updates.CAUSE: shortened(f"outlines revised: {', '.join(names)}")}
         return dg.SensorResult([dg.RunRequest(run_key=f"revised-{digest}", tags=cause)])
 
     return [
@@ -250,19 +250,14 @@ def build(partitions: Partitions, jobs: Mapping[str, dg.JobDefinition]) -> list[
 
 def _months_run(run_key: str, first: str, last: str, cause: str) -> dg.RunRequest:
     config = {"ops": {"months": {"config": {"start": first, "end": last}}}}
-    tags = {updates.CAUSE: _short(cause), updates.PROVIDER: "era5", updates.VERSION: _short(f"{first} to {last}")}
+    tags = {updates.CAUSE: shortened(cause), **origin_tags("era5", f"{first} to {last}")}
     return dg.RunRequest(run_key=run_key, run_config=config, tags=tags)
 
 
 def _refresh(run_key: str, assets: list[str], cause: str, provider: str, version: str) -> dg.RunRequest:
     config = {"ops": {"source": {"config": {"assets": assets}}}}
-    tags = {updates.CAUSE: _short(cause), updates.PROVIDER: _short(provider), updates.VERSION: _short(version)}
+    tags = {updates.CAUSE: shortened(cause), **origin_tags(provider, version)}
     return dg.RunRequest(run_key=run_key, run_config=config, tags=tags)
-
-
-def _short(text: str) -> str:
-    """A cause as a run's tag shows it."""
-    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def _months_of_all(instance: dg.DagsterInstance, partitions: Partitions) -> set[str]:

@@ -16,7 +16,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
-from arctic_assets.assets.wiring import PART_OF, RawStore, last_month
+from arctic_assets.assets.wiring import PART_OF, PROVIDER, VERSION, RawStore, last_month
 from arctic_assets.automation import build
 from arctic_assets.automation.build import Extent
 from arctic_assets.partitions import Partitions
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from arctic_assets.automation.build import OnEvent, Outcome, Run
 
-CAUSE, PROVIDER, VERSION = (f"arctic_assets/{name}" for name in ("cause", "provider", "version"))
-"""Tags that say why a run was asked for, of whose data, and which version; runs that are part of it carry them too."""
+CAUSE = "arctic_assets/cause"
+"""Tag that says why a run was asked for; runs that are part of it carry it too, as those of provider and version."""
 _DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
 _FIRST = "First month, YYYY-MM; empty for the first there is."
 _LAST = "Last month, YYYY-MM; empty for the last that has ended."
@@ -93,31 +93,31 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
     @dg.op(description="Runs what a month of ERA5 changes, over all glaciers.")
     def months(context: dg.OpExecutionContext, config: MonthConfig, store: RawStore) -> None:
         start = config.start or last_published(store)
-        _carry_out(context, partitions, plans_of_months(partitions, start, config.end or start), config.dry_run)
+        carry_out(context, partitions, plans_of_months(partitions, start, config.end or start), config.dry_run)
 
     @dg.op(description="Runs the selected assets for one glacier, over all its partitions.")
     def glacier(context: dg.OpExecutionContext, config: GlacierConfig) -> None:
         extent = Extent((config.glacier,), config.start or None, config.end or None)
-        _carry_out(context, partitions, [(config.selection, extent)], config.dry_run)
+        carry_out(context, partitions, [(config.selection, extent)], config.dry_run)
 
     @dg.op(description="Runs the selected assets for all glaciers, one rectangular run per grain.")
     def everything(context: dg.OpExecutionContext, config: WholeConfig) -> None:
         extent = Extent((), config.start or None, config.end or None)
-        _carry_out(context, partitions, [(config.selection, extent)], config.dry_run)
+        carry_out(context, partitions, [(config.selection, extent)], config.dry_run)
 
     @dg.op(description="Asks providers for their files again, and runs what is made from them.")
     def source(context: dg.OpExecutionContext, config: SourceConfig) -> None:
-        _carry_out(context, partitions, [(chain(*config.assets), Extent())], config.dry_run)
+        carry_out(context, partitions, [(chain(*config.assets), Extent())], config.dry_run)
 
     @dg.op(description="Takes the outlines in <home>/revisions/, and runs what is made from those that were accepted.")
     def drawn(context: dg.OpExecutionContext, store: RawStore) -> None:
         if dropped_files(store):  # raw/revision takes them where the run covers their partitions: here all
-            _carry_out(context, partitions, [('key:"raw/revision"', Extent())], False)
+            carry_out(context, partitions, [('key:"raw/revision"', Extent())], False)
         glaciers = tuple(sorted({glacier for glacier, _ in unbuilt_revisions(store)}))
         if not glaciers:
             context.log.info("no accepted revision waits to be built")
             return
-        _carry_out(context, partitions, [(chain("derived/outline"), Extent(glaciers))], False)
+        carry_out(context, partitions, [(chain("derived/outline"), Extent(glaciers))], False)
 
     @dg.op(description="Compares every archived file with its provider's, and observes the raw assets.")
     def compared(context: dg.OpExecutionContext, config: CheckConfig, store: RawStore) -> None:
@@ -191,7 +191,7 @@ def last_published(store: RawStore) -> str:
     return looks.last_published_month() if store.settings.mirror_kind == "live" else last_month()
 
 
-def _carry_out(context: dg.OpExecutionContext, partitions: Partitions, plans: Sequence[Plan], dry_run: bool) -> None:
+def carry_out(context: dg.OpExecutionContext, partitions: Partitions, plans: Sequence[Plan], dry_run: bool) -> None:
     """Run the plans in their order, and fail when a step or an ERROR check failed.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from arctic_assets.assets.wiring import RawStore
+from arctic_assets.assets.wiring import PROVIDER, VERSION, RawStore
 from arctic_assets.automation import sensors, updates
 from arctic_assets.cli import main
 from arctic_assets.definitions import build_defs
@@ -104,7 +104,7 @@ def test_a_day_in_the_life(
         runs = curator.tick()
         assert list(runs) == ["new_era5_month"]
         (month,) = runs_of(runs["new_era5_month"], "derived/temperature_monthly")
-        assert month.tags[updates.CAUSE] == "ERA5 reaches 2021-01" and month.tags[updates.PROVIDER] == "era5"
+        assert month.tags[updates.CAUSE] == "ERA5 reaches 2021-01" and month.tags[PROVIDER] == "era5"
         seen = curator.run("status")
         assert "preliminary months: 2020-10, 2020-11, 2020-12, 2021-01\n" in seen
         assert "the tables changed since these were written: exports/" in seen
@@ -160,7 +160,7 @@ def test_a_day_in_the_life(
         shutil.copyfile(held, held.with_name("DOI-WGMS-FoG-2027-02-10.zip"))
         runs = curator.tick()
         assert list(runs) == ["new_wgms_release"]
-        assert runs_of(runs["new_wgms_release"], "raw/fog")[0].tags[updates.VERSION] == "DOI-WGMS-FoG-2027-02-10.zip"
+        assert runs_of(runs["new_wgms_release"], "raw/fog")[0].tags[VERSION] == "DOI-WGMS-FoG-2027-02-10.zip"
         sources = found.rows(MassBalance).query("origin == 'observed'")["source_ids"]
         assert len(sources) and sources.map(lambda ids: any("FoG-2027-02-10" in i for i in ids)).all()
 

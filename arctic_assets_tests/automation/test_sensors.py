@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arctic_assets.automation import sensors, updates
+from arctic_assets.assets.wiring import PROVIDER, VERSION
+from arctic_assets.automation import sensors
 from arctic_assets.definitions import build_defs
 from arctic_assets.errors import SourceError
 from arctic_assets.outline_commands import write_geopackage
@@ -190,7 +191,7 @@ def test_a_new_release_is_asked_for_once(small_home: Platform, tmp_path: Path) -
         old = next(Path(found.current.mirror).rglob("DOI-WGMS-FoG*.zip"))
         shutil.copyfile(old, old.with_name("DOI-WGMS-FoG-2027-02-10.zip"))
         (run,) = runs_of(release.tick(), "raw/fog")
-        assert (run.tags[updates.PROVIDER], run.tags[updates.VERSION]) == ("wgms", "DOI-WGMS-FoG-2027-02-10.zip")
+        assert (run.tags[PROVIDER], run.tags[VERSION]) == ("wgms", "DOI-WGMS-FoG-2027-02-10.zip")
         assert release.tick() == []
 
 
