@@ -129,7 +129,7 @@ def sample(directory: Path, glaciers: Path | None, through: str | None) -> None:
 def status(home: Path | None, glaciers: Path | None) -> None:
     """Per variable: what is there, what is missing and why, what is preliminary."""
     from arctic_assets import summary
-    from arctic_assets.assets.exports.products import stale_exports
+    from arctic_assets.assets.exports.staleness import stale_exports, told
     from arctic_assets.storage.instance import open_instance
     from arctic_assets.storage.warehouse import Warehouse
 
@@ -140,9 +140,9 @@ def status(home: Path | None, glaciers: Path | None) -> None:
     warehouse = Warehouse(database=str(current.published))  # no run blocks it, and it blocks none
     summary.print_status(console, partitions, warehouse)
     with open_instance(current.home) as instance:
-        stale = stale_exports(instance, warehouse)
+        stale = stale_exports(instance, warehouse, partitions.registry.ids)
     if stale:
-        console.print(f"the tables changed since these were written: {', '.join(stale)}", soft_wrap=True)
+        console.print(told(stale), soft_wrap=True)
 
 
 @main.command()

@@ -29,7 +29,7 @@ from arctic_assets.assets.raw import (
 )
 from arctic_assets.assets.wiring import RawStore, WarehouseIOManager, provider_specs
 from arctic_assets.automation import jobs
-from arctic_assets.checks import of_tables
+from arctic_assets.checks import of_exports, of_tables
 from arctic_assets.partitions import Partitions
 from arctic_assets.storage.warehouse import Warehouse
 
@@ -64,7 +64,7 @@ def build_defs(
             *provider_specs([module.source.PRODUCT for module in RAW_MODULES]),
             *(asset for module in ASSET_MODULES for asset in module.build(partitions)),
         ],
-        asset_checks=of_tables.build(partitions.registry),
+        asset_checks=[*of_tables.build(partitions.registry), *of_exports.build(partitions.registry)],
         jobs=automation.jobs,
         sensors=automation.sensors,
         schedules=automation.schedules,

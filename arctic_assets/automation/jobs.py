@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from arctic_assets.automation import schedules, sensors, updates
+from arctic_assets.automation import exports, sensors, updates
 from arctic_assets.partitions import Partitions
 
 
 def build(partitions: Partitions) -> dg.Definitions:
-    """Jobs, and the sensors and the schedule that launch them."""
-    exports = dg.define_asset_job(
-        "rebuild_exports",
-        selection=dg.AssetSelection.groups("exports") - dg.AssetSelection.assets("exports/atlas"),  # has partitions
-        description="Workbook, Parquet tables, the DuckDB copy for readers, and the coverage map.",
-    )
+    """Jobs, sensors and schedules."""
     temperature = dg.define_asset_job(
         "rebuild_temperature",
         selection=dg.AssetSelection.assets("derived/temperature_monthly"),
@@ -25,8 +20,7 @@ def build(partitions: Partitions) -> dg.Definitions:
         ),
     )
     by_intent = updates.jobs(partitions)
-    return dg.Definitions(
-        jobs=[exports, temperature, *by_intent],
-        sensors=sensors.build(partitions, {job.name: job for job in by_intent}),
-        schedules=schedules.build(partitions, exports),
+    own = dg.Definitions(
+        jobs=[temperature, *by_intent], sensors=sensors.build(partitions, {job.name: job for job in by_intent})
     )
+    return dg.Definitions.merge(own, exports.build(partitions))

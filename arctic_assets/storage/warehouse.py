@@ -299,20 +299,33 @@ class Warehouse(DuckDBResource):
 
     def fingerprint(self) -> str:
         """A text that changes when, and only when, values or gaps change: not with who wrote them and when."""
-        parts = []
+        return self._fingerprints("''", TABLES, "true").get("", "")
+
+    def fingerprints(self, models: Sequence[type[Table]]) -> dict[str, str]:
+        """As `fingerprint`, by glacier id, of some tables; a glacier without rows and gaps in them has none."""
+        assets = ", ".join(_quoted(f"derived/{model.table()}") for model in models)
+        return self._fingerprints("glacier_id", models, f"asset IN ({assets})")
+
+    def _fingerprints(self, by: str, models: Sequence[type[Table]], gaps: str) -> dict[str, str]:
+        """Fingerprints by the values of an expression in `glacier_id`; `gaps` says which gaps count."""
+        if not Path(self.database).exists():
+            return {}
+        parts: dict[str, list[tuple[Any, ...]]] = {}
         with self.get_connection(read_only=True) as connection:
             there = {name for (name,) in _run(connection, "SELECT table_name FROM duckdb_tables()")}
-            for model in TABLES:
-                if model.table() in there:
-                    row = f"row({', '.join(model.value_columns())})"
-                    found = _run(connection, f"SELECT count(*), bit_xor(hash({row})) FROM derived.{model.table()}")
-                    parts.append((model.table(), *found[0]))
+            hashed = {
+                model.table(): (f"derived.{model.table()}", ", ".join(model.value_columns()))
+                for model in models
+                if model.table() in there
+            }
             if "gap" in there:
-                found = _run(
-                    connection, "SELECT count(*), bit_xor(hash(row(asset, partition, reason))) FROM provenance.gap"
-                )
-                parts.append(("gap", *found[0]))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+                own = f"(SELECT *, split_part(partition, '|', 1) AS glacier_id FROM provenance.gap WHERE {gaps})"
+                hashed["gap"] = own, "asset, partition, reason"
+            for name, (source, columns) in hashed.items():
+                digest = f"SELECT {by} AS part, count(*), bit_xor(hash(row({columns}))) FROM {source} GROUP BY part"
+                for part, *found in _run(connection, digest):
+                    parts.setdefault(part, []).append((name, *found))
+        return {part: hashlib.sha256(repr(found).encode()).hexdigest()[:16] for part, found in parts.items()}
 
     def publish(self, target: Path) -> None:
         """Give readers a whole copy at `target`, replaced at once.

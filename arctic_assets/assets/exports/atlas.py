@@ -12,6 +12,7 @@ import pandas as pd
 
 from arctic_assets.assets.centrelines import centrelines_of
 from arctic_assets.assets.exports.products import LATEST
+from arctic_assets.assets.exports.staleness import MADE_FROM, page_fingerprints
 from arctic_assets.assets.raw.revision import newest
 from arctic_assets.assets.wiring import OWNERS, RawStore, frequent_reasons
 from arctic_assets.partitions import Partitions
@@ -63,6 +64,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         folder = store.settings.exports / LATEST / "atlas"
         folder.mkdir(parents=True, exist_ok=True)
+        made_from = page_fingerprints(warehouse, context.partition_keys)  # before they are read: as for the others
         with _heap_set_aside():
             for page in _pages(store.archive, warehouse, partitions, list(context.partition_keys)):
                 key = page.glacier.glacier_id
@@ -81,6 +83,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                         "file": dg.MetadataValue.path(str(path)),
                         **{name: round(value, 4) for name, value in values.items() if value is not None},
                         **({"SYNTHETIC": True} if page.is_synthetic else {}),
+                        MADE_FROM: made_from[key],
                     },
                     partition_key=key,
                 )

@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from arctic_assets import __version__
+from arctic_assets.assets.exports.staleness import MADE_FROM
 from arctic_assets.assets.wiring import OWNERS, RawStore
 from arctic_assets.partitions import Partitions
 from arctic_assets.storage.warehouse import Warehouse
@@ -14,9 +15,6 @@ from arctic_assets.tables import TABLES, Table
 
 LATEST = "latest"
 """Folder of the exports of the present tables; releases get folders of their own."""
-EXPORTS = ("workbook", "tables", "coverage")
-MADE_FROM = "fingerprint of the tables"
-"""Metadata of each export: it is stale when the tables have another one."""
 
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
@@ -106,18 +104,6 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         )
 
     return [workbook, tables, coverage]
-
-
-def stale_exports(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[str]:
-    """Exports that were written from other tables than those that are there now; those never written are not named."""
-    now = warehouse.fingerprint()
-    stale = []
-    for name in EXPORTS:
-        event = instance.get_latest_materialization_event(dg.AssetKey(["exports", name]))
-        found = event.asset_materialization.metadata.get(MADE_FROM) if event and event.asset_materialization else None
-        if found is not None and found.value != now:
-            stale.append(f"exports/{name}")
-    return stale
 
 
 def _result(made_from: str, metadata: dict[str, Any]) -> dg.MaterializeResult:
