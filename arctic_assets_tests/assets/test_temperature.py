@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from arctic_assets.assets.derived.temperature import _moves
 from arctic_assets.automation.build import Extent
 from arctic_assets.checks.across import final_is_near_preliminary
 from arctic_assets.sample import Truth
@@ -169,6 +170,25 @@ def test_file_replaced_in_place_leaves_its_preliminary_values(built: Platform) -
     (failure,) = judged.failures
     assert list(failure.rows["glacier_id"]) == [GLACIER] * 3 and list(failure.rows["month"]) == last
     np.testing.assert_allclose(failure.rows["move_k"], 0.25, rtol=0, atol=1e-4)
+
+
+def test_moves_of_months_that_turn_final() -> None:
+    def rows(*given: tuple[str, str, str, float]) -> pd.DataFrame:
+        return pd.DataFrame(given, columns=["glacier_id", "month", "status", "t2m_c"])
+
+    held = rows(
+        *(("a", f"2020-0{month}", "preliminary", -1.0) for month in (1, 2, 3, 4)), ("a", "2019-01", "final", 0.0)
+    )
+    final = [("a", "2020-01", "final", -1.0), ("a", "2020-02", "final", -1.3), ("a", "2020-03", "final", -0.9)]
+    others = [("a", "2020-04", "preliminary", 5.0), ("a", "2019-01", "final", 9.0), ("b", "2020-01", "final", 9.0)]
+    assert _moves(held, rows(*final, *others)) == {
+        "months that turned final": 3,
+        "months that moved": 2,
+        "mean move (K)": pytest.approx(-0.2 / 3, abs=1e-4),
+        "largest move (K)": -0.3,
+    }
+    assert _moves(held, rows(*others)) == {}
+    assert _moves(TemperatureMonthly.no_rows(), TemperatureMonthly.no_rows()) == {}
 
 
 def test_preliminary_values_come_from_the_archive_alone(built: Platform) -> None:

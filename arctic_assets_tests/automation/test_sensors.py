@@ -142,7 +142,12 @@ def test_a_month_that_became_final_replaces_the_rows_and_keeps_the_old_values(
         colder = server.field
         server.field = lambda lat, lon, name: colder(lat, lon, name) - 0.5
         server.final_until = "2026-10"
-        assert runs_of(final.tick(), "derived/temperature_monthly")
+        (run,) = runs_of(final.tick(), "derived/temperature_monthly")
+        made = instance.get_latest_materialization_event(dg.AssetKey(["derived", "temperature_monthly"]))
+        assert made and made.run_id == run.run_id and made.asset_materialization
+        told = {name: value.value for name, value in made.asset_materialization.metadata.items()}
+        assert told["months that turned final"] == told["months that moved"] == len(before)
+        assert told["mean move (K)"] == told["largest move (K)"] == pytest.approx(-0.5, abs=1e-3)
 
         rows = found.rows(TemperatureMonthly).set_index("glacier_id")
         assert set(rows["status"]) == {"final"}
@@ -246,7 +251,8 @@ def test_check_sources_observes_what_changed(small_home: Platform, tmp_path: Pat
 def test_sensors_run_from_the_start_on_a_live_platform_only(small_home: Platform, tmp_path: Path) -> None:
     on_mirror = build_defs(small_home.current)
     live = build_defs(platform(tmp_path / "live", "live").current)
-    assert {s.default_status for s in on_mirror.sensors or []} == {dg.DefaultSensorStatus.STOPPED}
+    from_the_start = {s.name for s in on_mirror.sensors or [] if s.default_status == dg.DefaultSensorStatus.RUNNING}
+    assert from_the_start == {"exports_judged"}, "it looks at our own files and launches nothing"
     assert {s.default_status for s in live.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
 
 

@@ -70,7 +70,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         }
         reader = ZonalReader(store.archive, Path(store.home))
         frame, missing = _monthly_rows(reader, asked[~no_outline], outlines, config)
-        return Made(frame, {**gaps, **missing}, {"ERA5 files": reader.n_opened})
+        moves = _moves(warehouse.rows(TemperatureMonthly, wanted[["glacier_id", "month"]]), frame)
+        return Made(frame, {**gaps, **missing}, {"ERA5 files": reader.n_opened, **moves})
 
     @table_asset(
         TemperatureAnnual,
@@ -178,6 +179,31 @@ def _beside(raw: pd.DataFrame, other: pd.DataFrame, name: str, columns: list[str
     """`raw` with columns of another frame of the same reader, named after it; missing where that has no such month."""
     own = other[["key", "month", *columns]].rename(columns={column: f"{column}_{name}" for column in columns})
     return raw.merge(own, on=["key", "month"], how="left")
+
+
+def _moves(held: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
+    """How far the months moved that turn final with this run, for people to see.
+
+    Args:
+        held: rows of the table before it, glacier_id, month, status and t2m_c, degC.
+        frame: rows of the run, with the same columns.
+
+    Returns:
+        How many months of glaciers turned final, how many of them have another value, and the mean and the largest of
+        all the moves, final minus preliminary, K (the largest by its amount); empty when none turned final.
+    """
+    columns = ["glacier_id", "month", "status", "t2m_c"]
+    both = held[columns].merge(frame[columns], on=["glacier_id", "month"], suffixes=("_held", ""))
+    turned = both[(both["status_held"] == "preliminary") & (both["status"] == "final")]
+    if turned.empty:
+        return {}
+    move = turned["t2m_c"] - turned["t2m_c_held"]
+    return {
+        "months that turned final": len(turned),
+        "months that moved": int((move != 0).sum()),
+        "mean move (K)": round(float(move.mean()), 4),
+        "largest move (K)": round(float(move[move.abs().idxmax()]), 4),
+    }
 
 
 def _incomplete(n_months: int, glacier_id: str, year: int, upstream: dict[str, str], first: str) -> str:
