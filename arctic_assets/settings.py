@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from arctic_assets.errors import SettingsError
 
@@ -135,18 +134,15 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _refuse_credentials(url: str) -> None:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc and not parts.query and not parts.fragment:
-        return
-    host = parts.netloc.rpartition("@")[2]
-    raise SettingsError(
-        "the address of the mirror holds more than an address",
-        where=f"{_PREFIX}MIRROR or --mirror",
-        expected="a URL without user, password, query and fragment: it is shown in the UI and kept with every run",
-        got=f"{parts.scheme}://{host}{parts.path} with "
-        + ("a login" if "@" in parts.netloc else "a query or fragment"),
-        todo=f"put the login into ~/.netrc: machine {host.partition(':')[0]} login <name> password <password>",
-    )
+    found = [sign for sign in "@?#" if sign in url]
+    if found:
+        raise SettingsError(
+            "the address of the mirror holds more than an address",
+            where=f"{_PREFIX}MIRROR or --mirror",
+            expected="a URL without user, password, query and fragment: it is shown in the UI and kept with every run",
+            got=f"one with {' and '.join(found)}",  # what stands beside it may be a secret
+            todo="put the login into ~/.netrc: machine <host> login <name> password <password>",
+        )
 
 
 def _start(text: str) -> tuple[int, str]:

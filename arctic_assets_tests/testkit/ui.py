@@ -27,6 +27,13 @@ REPO = Path(__file__).parents[2]
 START_SECONDS = 120
 END_SECONDS = 30
 
+_LAUNCH_JOB = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { id } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message }
+} }"""
+_STATUS = "query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"
 _READY = """{ workspaceOrError { ... on Workspace { locationEntries {
     loadStatus locationOrLoadError { __typename ... on PythonError { message } }
 } } } }"""
@@ -77,6 +84,24 @@ class Ui:
         answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60).json()
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
+
+    def launch_job(self, job: str, config: dict[str, Any]) -> str:
+        """Press "Launch run" in the launchpad of a job; the run's id."""
+        where = {"repositoryLocationName": "arctic_assets.definitions", "repositoryName": "__repository__"}
+        params = {"selector": {"jobName": job, **where}, "runConfigData": config}
+        launched = self.ask(_LAUNCH_JOB, params=params)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["id"]
+
+    def wait_for_run(self, run_id: str, seconds: float = 300) -> str:
+        """The status of a run when it has ended."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            status = self.ask(_STATUS, id=run_id)["runOrError"]["status"]
+            if status in ("SUCCESS", "FAILURE", "CANCELED"):
+                return status
+            time.sleep(0.5)
+        raise TimeoutError(f"run {run_id} is {status} after {seconds} s; see {self.log}")
 
     def launch_backfill(self, asset: str, partitions: Sequence[str]) -> str:
         """Press "Launch backfill" for some partitions of an asset; its id."""
