@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
+from dagster._core.log_manager import get_log_record_metadata, has_log_record_metadata
 
 from arctic_assets.automation import processes
 from arctic_assets.automation.build import Here, OnEvent, Outcome, Run
@@ -194,4 +195,6 @@ class _Teller(logging.handlers.QueueHandler):
     queue: Any
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        if has_log_record_metadata(record):  # of a run: Dagster put its ids before what was said
+            record.msg = get_log_record_metadata(record)["orig_message"]
         self.queue.put(record)

@@ -8,14 +8,21 @@ import threading
 import time
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from filelock import FileLock
 
+from arctic_assets.automation.build import Run
+from arctic_assets.automation.workers import Workers
+from arctic_assets.cli import main
 from arctic_assets.errors import WarehouseError
+from arctic_assets.partitions import rectangle
 from arctic_assets.storage.warehouse import Stamp, Warehouse
 from arctic_assets.tables import Area, TemperatureMonthly, Volume
+from arctic_assets_tests.testkit.platform import Platform, assert_same_tables
 
 PROCESSES, COMMITS = 8, 100
 WAIT_S = 300
@@ -101,6 +108,77 @@ def test_eight_processes_commit_beside_readers(tmp_path: Path) -> None:
     assert len(rows) == PROCESSES * COMMITS
     assert rows["run_id"].nunique() == PROCESSES * COMMITS
     assert opened.value > 0 and seen.value > 0
+
+
+def _keep_open(database: str, holds: object, waited_for: object, stop: object) -> None:
+    """A person who reads the file that runs write: until somebody waits for it, then for two seconds at a time."""
+    last, seconds = 0, 120.0
+    while not stop.is_set():  # type: ignore[attr-defined]
+        try:
+            with duckdb.connect(database, read_only=True) as connection:
+                found = connection.execute("SELECT count(*) FROM derived.temperature_monthly").fetchone()
+                assert found is not None and found[0] >= last
+                last = found[0]
+                holds.value += 1  # type: ignore[attr-defined]
+                waited_for.wait(seconds) if seconds > 2 else stop.wait(seconds)  # type: ignore[attr-defined]
+                seconds = 2.0
+        except duckdb.IOException:
+            time.sleep(0.01)  # a run writes
+        else:
+            time.sleep(0.2)
+
+
+def test_four_runs_beside_a_reader_of_their_file_and_beside_status(
+    built: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing fails, nothing is lost, and the log of a run says that it waits."""
+    before = built.tables()
+    with built.warehouse.get_connection() as connection:
+        connection.execute("DELETE FROM derived.temperature_monthly")
+    built.warehouse.publish(built.current.published)
+    context = multiprocessing.get_context("spawn")
+    holds, waited_for, stop = context.Value("i", 0), context.Event(), context.Event()
+    reader = context.Process(target=_keep_open, args=(built.warehouse.database, holds, waited_for, stop))
+    reader.start()
+    while not holds.value:
+        time.sleep(0.05)
+
+    monthly = dg.AssetKey(["derived", "temperature_monthly"])
+    glaciers = list(built.partitions.registry.ids)
+    halves = [[f"{year}-{month:02d}" for month in months] for year in (2019, 2020) for months in (FIRST, SECOND)]
+    runs = [Run((monthly,), rectangle(glaciers, months), len(glaciers) * len(months)) for months in halves]
+    words = ["status", "--home", str(built.current.home), "--glaciers", str(built.current.glaciers)]
+    with built.instance() as instance:
+        old = {run.run_id for run in instance.get_runs()}
+        with Workers(built.current, len(runs)) as workers:
+            futures = [workers.submit(run, run.assets) for run in runs]
+            while not all(future.done() for future in futures):
+                seen = CliRunner().invoke(main, words)
+                assert seen.exit_code == 0, seen.output
+                if _said(instance, old):
+                    waited_for.set()
+            outcomes = [future.result() for future in futures]
+        stop.set()
+        reader.join()
+        done = [run for run in instance.get_runs() if run.run_id not in old]
+        said = _said(instance, old)
+
+    assert all(outcome.is_good for outcome in outcomes), outcomes
+    assert [run.status for run in done] == [dg.DagsterRunStatus.SUCCESS] * 4
+    assert reader.exitcode == 0 and holds.value > 1
+    assert any(line.startswith("waiting for the warehouse: IO Error") for line in said)
+    assert caplog.messages and set(caplog.messages) <= set(said), "who builds in a terminal sees them, too"
+    assert_same_tables(before, built.tables())
+
+
+FIRST, SECOND = range(1, 7), range(7, 13)
+
+
+def _said(instance: dg.DagsterInstance, old: set[str]) -> list[str]:
+    """What the logs of new runs say of waiting."""
+    runs = [run.run_id for run in instance.get_runs() if run.run_id not in old]
+    lines = [entry.user_message for run_id in runs for entry in instance.all_logs(run_id)]
+    return [line for line in lines if line.startswith("waiting for")]
 
 
 @pytest.mark.parametrize(("seconds", "is_said"), [(0.2, False), (1.5, True)])
