@@ -271,7 +271,8 @@ def raw_asset(
             made = function(context, **given)
             for one in [made] if isinstance(made, dg.MaterializeResult) else made:
                 if isinstance(one, dg.MaterializeResult):
-                    _tag_run(context, product.provider, f"{name} {(one.metadata or {}).get('versions', '')}".strip())
+                    versions = (one.metadata or {}).get("versions")
+                    _tag_run(context, product.provider, f"{name} {versions}" if versions else "")
                 yield one
 
         return dg.asset(
@@ -320,9 +321,9 @@ def _tag_run(context: dg.AssetExecutionContext, provider: str, version: str) -> 
         return
     run = context.instance.get_run_by_id(context.run_id)
     before = run.tags if run else {}
-    both = ((before.get(PROVIDER), provider), (before.get(VERSION), version))
-    providers, versions = (", ".join(sorted({*(old.split(", ") if old else []), new})) for old, new in both)
-    context.instance.add_run_tags(context.run_id, origin_tags(providers, versions))
+    both = ((before.get(PROVIDER, ""), provider), (before.get(VERSION, ""), version))
+    merged = ("; ".join(sorted({*old.split("; "), new} - {""})) for old, new in both)
+    context.instance.add_run_tags(context.run_id, origin_tags(*merged))
 
 
 def provider_specs(products: Iterable[Product]) -> list[dg.AssetSpec]:

@@ -17,7 +17,7 @@ def test_every_run_that_fetches_names_provider_and_version(small_home: Platform)
     assert {found for assets, found in tags.items() if assets not in fetching} == {(None, None)}
     assert next(found for assets, found in tags.items() if "raw/itslive" in assets) == ("itslive", "itslive v2")
     both = next(found for assets, found in tags.items() if {"raw/fog", "raw/amce"} <= set(assets))
-    assert both[0] == "literature, wgms" and "fog 2026-02-10" in str(both[1]) and "amce 2026-02-10" in str(both[1])
+    assert both[0] == "literature; wgms" and "fog 2026-02-10" in str(both[1]) and "amce 2026-02-10" in str(both[1])
 
 
 def test_a_tag_is_short() -> None:
