@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ import pytest
 
 from arctic_assets.automation.build import Extent
 from arctic_assets.automation.updates import MonthConfig
+from arctic_assets.checks import of_exports
 from arctic_assets.definitions import build_defs
 from arctic_assets.tables import TemperatureMonthly
 from arctic_assets_tests.testkit.platform import Platform, assert_same_tables, platform
@@ -317,6 +319,17 @@ def test_failed_check_carries_evidence(ui: Ui) -> None:
     assert evidence["rows failed"]["intValue"] == len(records) > 0
     assert all("no elevation change in FoG" in record["reason"] for record in records), records
     assert evidence["what to do"]["text"]
+
+
+def test_exports_say_that_they_are_stale(ui: Ui, lacking: Platform) -> None:
+    """The daemon has them judged; no run is needed for it."""
+    end = time.monotonic() + 300
+    while not (found := ui.checks("exports/atlas")[of_exports.NAME]) and time.monotonic() < end:
+        time.sleep(1)
+    assert found and found["status"] == "FAILED" and found["evaluation"]["severity"] == "WARN"
+    evidence = {entry["label"]: entry for entry in found["evaluation"]["metadataEntries"]}
+    assert evidence["rows failed"]["intValue"] == len(_glaciers(lacking))
+    assert "rebuild_exports" in evidence["what to do"]["text"]
 
 
 def test_backfill_of_a_month_is_one_run_and_gives_the_rows_of_the_rectangle(
