@@ -31,7 +31,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.utils import get_netrc_auth
 
-from arctic_assets.errors import SourceError
+from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.sources.base import Account, Delivery, Missing, SourceObject, Unchanged
 
 EARTHDATA_HOSTS = ("earthdata.nasa.gov", "nsidc.org")
@@ -202,7 +202,8 @@ class Client:
             url: what is asked, for the message.
 
         Raises:
-            SourceError: the attempts are used up.
+            UnavailableError: the attempts are used up.
+            SourceError: other attempts would not help.
         """
         attempt = 1
         while True:
@@ -219,7 +220,8 @@ class Client:
                 pause_s = failure.pause_s
             attempts = min(self.attempts, failure.at_most or self.attempts)
             if attempt >= attempts or pause_s > self.longest_pause_s:
-                raise SourceError(
+                kind = SourceError if failure.at_most == 1 else UnavailableError
+                raise kind(
                     "a provider cannot be reached or breaks off",
                     where=public_url(url),
                     expected="a whole answer",

@@ -18,7 +18,7 @@ from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.provenance import SourceObject
 from arctic_assets.sources import cds, era5
 from arctic_assets.sources.base import Delivery, Missing, Remote, Unchanged
-from arctic_assets.sources.cds import Jobs, Ledger
+from arctic_assets.sources.cds import Jobs, Ledger, RunState
 from arctic_assets.sources.era5 import Box, Index
 from arctic_assets.sources.origins import LiveOrigin
 from arctic_assets.storage.archive import Archive
@@ -371,7 +371,7 @@ def other_dataset(store: CdsServer) -> None:
         (failing, ("failed to make the file", "MARS returned no data, please check your selection.")),
         (expired, ("no longer has the result", "run again")),
         (gone, ("no longer has the result", "run again")),
-        (file_gone, ("did not come to its end", "run again")),
+        (file_gone, ("no longer has the result", "run again")),
         (wrong_size, ("did not come to its end", "run again")),
         (busy, ("asked too often", "later")),
         (other_dataset, ("does not know the dataset", cds.URL)),
@@ -594,9 +594,10 @@ def test_an_interrupted_run(
 
     store.polls = math.inf
     monkeypatch.setattr("arctic_assets.sources.cds.time.sleep", interrupt)
+    state = RunState.CANCELLED if is_cancelled else RunState.WAITS
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        bring(archive, FEW, groups=("07",), is_cancelled=lambda: is_cancelled, log=lines.append)
+        bring(archive, FEW, groups=("07",), state_of=lambda run: state, log=lines.append)
     states = ["dismissed", "dismissed"] if is_cancelled else ["accepted", "accepted"]
     assert [job.state for job in store.jobs] == states
     assert len(Ledger(archive.root / ".jobs").jobs()) == (0 if is_cancelled else 2)
@@ -615,9 +616,11 @@ def test_what_cannot_be_cancelled_stays_in_the_ledger(
     store.polls = math.inf
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        bring(archive, FEW, groups=("07",), log=interrupt)
+        bring(archive, FEW, groups=("07",), state_of=lambda run: RunState.CANCELLED, log=interrupt)
     assert len(Ledger(archive.root / ".jobs").jobs()) == 2
-    assert f"could not be cancelled; delete it at {cds.REQUESTS_PAGE}" in "\n".join(lines)
+    assert f"could not be cancelled: the next run for ERA5 tries again; or delete it at {cds.REQUESTS_PAGE}" in "".join(
+        lines
+    )
 
 
 def test_a_request_that_costs_too_much_is_halved(store: CdsServer, archive: Archive) -> None:
