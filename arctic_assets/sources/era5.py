@@ -99,7 +99,11 @@ def request_boxes(bounds: Mapping[str, Sequence[Bounds]]) -> dict[str, Box]:
 
 
 def remotes(
-    origin: Origin, months: Sequence[str], boxes: Mapping[str, Box], held: Sequence[SourceObject]
+    origin: Origin,
+    months: Sequence[str],
+    boxes: Mapping[str, Box],
+    held: Sequence[SourceObject],
+    pending: Sequence[cds.Job] = (),
 ) -> list[Remote | Missing]:
     """Files that hold what is wanted: all of a mirror's, or of the live provider what the archive lacks.
 
@@ -107,13 +111,15 @@ def remotes(
     variables that lack the same months in one, of years by calendar months; a few months over one box around all
     groups, many months over a box for each. Forty years of the seven regions are seven requests, and a new month,
     with the preliminary ones, is one; the invariants are one more, once. Preliminary months are asked for again each
-    time: as other months join or leave, under a new path, else as new bytes under the same one.
+    time: as other months join or leave, under a new path, else as new bytes under the same one. What pending jobs
+    bring is not asked for again: their files come first.
 
     Args:
         origin: where to look.
         months: 'YYYY-MM'.
         boxes: of `request_boxes`.
         held: archived ERA5 files.
+        pending: jobs whose files are not in the archive yet, the oldest first.
     """
     if not origin.is_live:
         paths = origin.names(PRODUCT.provider)
@@ -124,23 +130,53 @@ def remotes(
             return [Missing(reason, what=PRODUCT.provider)]
         return [Remote(PRODUCT, path, verify) for path in paths]
     index = Index([found for found in held if not found.is_synthetic])  # the sample's files are no reason not to ask
+    there: dict[tuple[str, str], set[str]] = {}  # months by group and variable
+    lacking: dict[tuple[str, str], set[str]] = {}
+    for group, box in boxes.items():
+        for name in _MONTHLY:
+            status = index.over(box, _SHORT_NAMES[name])
+            there[group, name] = set(status)
+            lacking[group, name] = {month for month in months if status.get(month) != "final"}
+        is_known = index.invariants((box.west, box.south, box.east, box.north)) is not None
+        for name in _INVARIANTS:
+            there[group, name] = set()
+            lacking[group, name] = set() if is_known else {_INVARIANT_MONTH}
+    wanted: list[Remote | Missing] = []
+    for job in pending:
+        if found := _pending(job, boxes):
+            remote, box, brings = found
+            keys = [(g, name) for g, name in lacking if name in job.inputs["variable"] and box.contains(boxes[g])]
+            if any(lacking[key] & brings for key in keys):
+                wanted.append(remote)
+            for key in keys:
+                lacking[key] -= brings
+                there[key] |= brings
     asked: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, Box]] = {}
     for group, box in boxes.items():
-        lacking: dict[tuple[str, ...], list[str]] = {}  # variables by the months that are lacking
-        for name in _MONTHLY:
-            short = _SHORT_NAMES[name]
-            lacking.setdefault(tuple(sorted(set(months) - index.final(box, short))), []).append(name)
-        for wanted, names in lacking.items():
-            seen = {month for name in names for month in index.status(_SHORT_NAMES[name])}
-            for rectangle in _rectangles(wanted, seen):
-                asked.setdefault((tuple(names), rectangle), {})[group] = box
-        if index.invariants((box.west, box.south, box.east, box.north)) is None:
-            asked.setdefault((_INVARIANTS, (_INVARIANT_MONTH,)), {})[group] = box
-    return [
+        for together in (_MONTHLY, _INVARIANTS):
+            by_months: dict[tuple[str, ...], list[str]] = {}
+            for name in together:
+                by_months.setdefault(tuple(sorted(lacking[group, name])), []).append(name)
+            for absent, names in by_months.items():
+                for rectangle in _rectangles(absent, set().union(*(there[group, name] for name in names))):
+                    asked.setdefault((tuple(names), rectangle), {})[group] = box
+    return wanted + [
         _asked(group, box, variables, rectangle)
         for (variables, rectangle), of in asked.items()
         for group, box in _joined(of, len(variables) * len(rectangle)).items()
     ]
+
+
+def _pending(job: cds.Job, boxes: Mapping[str, Box]) -> tuple[Remote, Box, set[str]] | None:
+    """The file of a job, its box and its months; None when it is a job for something else than is asked for here."""
+    try:
+        box = Box(*job.inputs["area"])
+        months = tuple(f"{year}-{month}" for year in job.inputs["year"] for month in job.inputs["month"])
+        group = "-".join(group for group, own in boxes.items() if box.contains(own))
+        remote = _asked(group, box, tuple(job.inputs["variable"]), months)
+    except (KeyError, TypeError):
+        return None
+    return (remote, box, set(months)) if remote.request == {"dataset": job.dataset, "inputs": job.inputs} else None
 
 
 def _joined(boxes: Mapping[str, Box], fields: int) -> Mapping[str, Box]:

@@ -27,7 +27,15 @@ from arctic_assets_tests.testkit.cds import DATASET, CdsServer, arctic_air
 
 GLACIERS = {"07": [(11.7, 78.8, 11.9, 78.95)], "01": [(-149.2, 61.1, -148.8, 61.3), (-148.95, 60.3, -148.8, 60.5)]}
 BOXES = era5.request_boxes(GLACIERS)
-MONTHS = [f"{year}-{month:02d}" for year in range(1985, 2025) for month in range(1, 13)]
+
+
+def years(first: int, end: int) -> list[str]:
+    """All months of some years."""
+    return [f"{year}-{month:02d}" for year in range(first, end) for month in range(1, 13)]
+
+
+MONTHS = years(1985, 2025)
+YEARS_FROM_SPRING = years(1990, 2000)[2:]  # January and February of the first year may come along
 FEW = ["2026-06", "2026-07"]
 INVARIANTS = ["geopotential", "land_sea_mask"]
 MONTHLY = ["2m_temperature", "total_precipitation"]
@@ -58,8 +66,8 @@ def bring(archive: Archive, months: list[str], groups: tuple[str, ...] = ("07", 
     """Archive what is lacking; returns what is missing."""
     gaps: list[Missing] = []
     boxes = {group: BOXES[group] for group in groups}
-    wanted = era5.remotes(LiveOrigin(), months, boxes, archive.objects("era5"))
     with jobs(archive.root, **options) as running:
+        wanted = era5.remotes(LiveOrigin(), months, boxes, archive.objects("era5"), running._ledger.jobs())
         for remote in running.answered(wanted):
             if isinstance(remote, Missing):
                 gaps.append(remote)
@@ -503,14 +511,29 @@ def test_a_server_that_is_no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ask(tmp_path / "x.nc")
 
 
+@pytest.mark.parametrize("status", [403, 500])
+def test_the_signature_of_an_address_is_shown_nowhere(
+    store: CdsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    store.object_status = status
+    with pytest.raises(SourceError, match="did not come to its end") as caught:
+        ask(tmp_path / "x.nc", tries=2)
+    assert f"{store.url}/cache/job-0001.zip" in str(caught.value) and f"HTTP {status}" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
+    assert "=secret" not in shown
+
+
 # --- jobs that survive us ---------------------------------------------------------------------------------------------
 
 
-def give_up(store: CdsServer, archive: Archive, months: list[str] = FEW, **options: Any) -> str:
+def give_up(
+    store: CdsServer, archive: Archive, months: list[str] = FEW, groups: tuple[str, ...] = ("07",), **options: Any
+) -> str:
     """Wait for a job in a queue that never ends until the wait is over; the error."""
     store.polls = math.inf
     with pytest.raises(SourceError, match="has not made all files yet") as caught:
-        bring(archive, months, groups=("07",), **({"longest_wait_s": 0.05} | options))
+        bring(archive, months, groups, **({"longest_wait_s": 0.05} | options))
     return str(caught.value)
 
 
@@ -566,6 +589,48 @@ def test_a_job_that_came_to_nothing_meanwhile_is_submitted_anew(
     assert len(store.jobs) == 4
     assert sum("is submitted anew" in line for line in lines) == 2
     assert Index(archive.objects("era5")).status() == dict.fromkeys(FEW, "final")
+
+
+def test_a_box_that_is_done_does_not_change_what_others_wait_for(store: CdsServer, archive: Archive) -> None:
+    months = YEARS_FROM_SPRING
+    give_up(store, archive, months, groups=("07", "01"))
+    assert monthly(store) == [years(1990, 2000)] * 2
+    store.jobs[0].polls_left = 0
+    give_up(store, archive, months, groups=("07", "01"), longest_wait_s=0.5)
+    index = Index(archive.objects("era5"))
+    assert len(index.over(BOXES["07"])) == 120 and index.over(BOXES["01"]) == {}
+    store.release()
+    bring(archive, months)
+    assert len(store.jobs) == 3 and len(Index(archive.objects("era5")).over(BOXES["01"])) == 120
+
+
+def test_months_of_one_box_do_not_divide_the_request_for_another(store: CdsServer, archive: Archive) -> None:
+    bring(archive, YEARS_FROM_SPRING, groups=("07",))
+    store.jobs.clear()
+    bring(archive, YEARS_FROM_SPRING)
+    assert len(monthly(store)) == 1
+
+
+def test_pending_jobs_bring_what_is_lacking_whatever_the_run_asks_for(store: CdsServer, archive: Archive) -> None:
+    give_up(store, archive, MONTHS[:24])
+    assert "waits for a place" not in give_up(store, archive, MONTHS[6:18])
+    assert len(store.jobs) == 2
+    give_up(store, archive, MONTHS[12:36])
+    assert monthly(store) == [MONTHS[:24], MONTHS[24:36]]
+    store.release()
+    bring(archive, MONTHS[:36], groups=("07",))
+    assert len(store.jobs) == 3 and list(Index(archive.objects("era5")).status()) == MONTHS[:36]
+    assert not Ledger(archive.root / ".jobs").jobs()
+
+
+def test_jobs_for_something_else_are_not_waited_for(store: CdsServer, archive: Archive) -> None:
+    asked = few().request
+    assert asked is not None
+    changes: list[dict[str, Any]] = [{"data_format": "grib"}, {"area": [10.0, 0.0, 0.0, 10.0]}, {"variable": ["snow"]}]
+    pending = [cds.Job("x", DATASET, {**asked["inputs"], **change}, "2026-11-06") for change in changes]
+    pending += [cds.Job("y", "another", asked["inputs"], "2026-11-06"), cds.Job("z", DATASET, {}, "2026-11-06")]
+    wanted = era5.remotes(LiveOrigin(), FEW, {"07": BOXES["07"]}, [], pending)
+    assert isinstance(wanted[0], Remote) and wanted[0].request == asked and len(wanted) == 2
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 4])

@@ -460,7 +460,6 @@ def assert_brought(store: RawStore) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("asked", CDS_REQUESTS)
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_whatever_breaks_at_the_climate_data_store_there_is_one_job(
     cds: CdsServer, tmp_path: Path, asked: str, fault: str
 ) -> None:
@@ -495,7 +494,6 @@ def test_whatever_breaks_at_the_climate_data_store_there_is_one_job(
 
 
 @pytest.mark.parametrize("fault", ["closed", "500", "page"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_lost_answer_and_no_list_of_jobs_are_still_one_job(cds: CdsServer, tmp_path: Path, fault: str) -> None:
     store = RawStore(home=str(tmp_path), mirror="live")
     for pattern in (CDS_REQUESTS["execution"], ".*/jobs"):
@@ -536,7 +534,6 @@ def _never_ends(cds: CdsServer) -> None:
         (_never_ends, "has not made all files yet", 1),
     ],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_the_climate_data_store_says_itself(
     cds: CdsServer, tmp_path: Path, spoil: Callable[[CdsServer], None], words: str, jobs: int
 ) -> None:

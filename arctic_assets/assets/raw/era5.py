@@ -1,7 +1,7 @@
 """raw/era5: monthly means of the ERA5 reanalysis."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import dagster as dg
@@ -14,7 +14,6 @@ from arctic_assets.partitions import Partitions
 from arctic_assets.science.links import Members
 from arctic_assets.sources import cds
 from arctic_assets.sources import era5 as source
-from arctic_assets.sources.base import Missing, Origin, Remote
 from arctic_assets.sources.era5_files import Box, Index
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
@@ -73,12 +72,10 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         months = context.partition_keys
         archive, origin = store.archive, store.origin()
-        boxes = _boxes(partitions, archive) if origin.is_live else {}
-
-        def wanted() -> list[Remote | Missing]:
-            return source.remotes(origin, months, boxes, archive.objects(source.PRODUCT.provider))
-
-        got = _by_jobs(context, config, store, origin, wanted) if origin.is_live else store.acquire(origin, wanted())
+        if origin.is_live:
+            got = _by_jobs(context, config, store, _boxes(partitions, archive))
+        else:
+            got = store.acquire(origin, source.remotes(origin, months, {}, []))
         held = archive.objects(source.PRODUCT.provider)
         status = Index(held).status()
         reason = got.missing[0].reason if got.missing else _there(status)
@@ -92,45 +89,40 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
 
 def _by_jobs(
-    context: dg.AssetExecutionContext,
-    config: Era5Config,
-    store: RawStore,
-    origin: Origin,
-    wanted: Callable[[], Iterable[Remote | Missing]],
+    context: dg.AssetExecutionContext, config: Era5Config, store: RawStore, boxes: Mapping[str, Box]
 ) -> Acquired:
     """Bring what the Climate Data Store makes in jobs, with pauses when it does not answer any more.
 
     The pauses are made here and not by Dagster's retries: who terminates the run during one cancels its jobs too.
-
-    Args:
-        context: of the run.
-        config: of the run.
-        store: the archive.
-        origin: of everything that is no job.
-        wanted: what the archive lacks at the time.
 
     Raises:
         SourceError: as `cds.Jobs`.
         UnavailableError: the store does not answer after all pauses.
     """
     limits = {pool.name: pool.limit for pool in context.instance.event_log_storage.get_pool_limits()}
-    jobs = cds.Jobs(
+    archive, origin = store.archive, store.origin()
+    ledger = cds.Ledger(archive.root / ".jobs")
+    with cds.Jobs(
         origin,
-        cds.Ledger(store.archive.root / ".jobs"),
-        at_once=max(1, min(config.jobs_at_once, limits.get(POOL, config.jobs_at_once))),
-        longest_wait_s=config.longest_wait_hours * 3600,
+        ledger,
         run=context.run_id,
         state_of=partial(_state_of, context.instance),
+        at_once=max(1, min(config.jobs_at_once, limits.get(POOL, config.jobs_at_once))),
+        longest_wait_s=config.longest_wait_hours * 3600,
         log=context.log.info,
-    )
-    with jobs:
-        for pause_s in _PAUSES_S:
+    ) as jobs:
+        pauses_s = iter(_PAUSES_S)
+        while True:
+            held = archive.objects(source.PRODUCT.provider)
+            wanted = source.remotes(origin, context.partition_keys, boxes, held, ledger.jobs())
             try:
-                return store.acquire(jobs, jobs.answered(wanted()))
+                return store.acquire(jobs, jobs.answered(wanted))
             except UnavailableError as error:
-                context.log.warning(f"{error}\nTrying again in {pause_s} s; jobs at the CDS go on meanwhile.")
+                pause_s = next(pauses_s, None)
+                if pause_s is None:
+                    raise
+                context.log.warning(f"{error}\nTrying again in {pause_s} s; the jobs at the CDS go on meanwhile.")
             time.sleep(pause_s)
-        return store.acquire(jobs, jobs.answered(wanted()))
 
 
 def _state_of(instance: dg.DagsterInstance, run_id: str) -> cds.RunState:
