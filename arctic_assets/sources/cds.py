@@ -307,12 +307,12 @@ class Jobs:
             remote = queue[0]
             request = _request(remote)
             with self._ledger.lock():
-                job = self._ledger.find(request)
-                if job and job.id:  # another run was faster
+                active = self._active()
+                if (job := self._ledger.find(request)) and job.id:  # another run was faster, or an answer was lost
                     self._join(remote, job)
                     queue.popleft()
                     continue
-                if self._active() >= self._at_once:
+                if active >= self._at_once:
                     return
                 try:
                     answer = self._obtain(request)
@@ -333,14 +333,11 @@ class Jobs:
                 self._log(f"Submitted the job {answer.id} to the CDS: {answer.what}")
 
     def _obtain(self, request: Mapping[str, Any]) -> Job | Missing:
-        """A new job for a request, or the one that a request without an answer has made; the lock is held.
+        """A new job for a request; the lock is held, and there is none for it.
 
         Raises:
             SourceError: the request is refused. As long as it is not known what came of it, it stays in the ledger.
         """
-        asked = self._ledger.find(request)
-        if asked and (job := self._found(asked)):
-            return job
         process = self._connection.process(request)
         asked = Job("", str(request["dataset"]), dict(request["inputs"]), _now().isoformat(), (self._run,))
         for left in reversed(range(self._tries)):
@@ -377,7 +374,7 @@ class Jobs:
         return job
 
     def _active(self) -> int:
-        """How many jobs of the ledger are in the queue or running."""
+        """How many jobs of the ledger are in the queue or running, those of lost answers among them."""
         own = {found.job.id for found in self._waiting}
         done = {found.job.id for found in self._answered.values()}
         known = [job if job.id else self._found(job) for job in self._ledger.jobs()]

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from arctic_assets import settings
 from arctic_assets.assets.raw.era5 import POOL, _state_of
@@ -140,6 +142,65 @@ def test_a_run_that_dagster_cancels_cancels_its_jobs(store: CdsServer, live: Pla
         assert instance.get_runs()[0].status == dg.DagsterRunStatus.CANCELED
     assert [job.state for job in store.jobs] == ["dismissed", "dismissed"] and store.count("DELETE") == 2
     assert ledger(live).jobs() == []
+
+
+def test_a_run_that_is_cancelled_while_it_pauses_cancels_its_jobs(
+    store: CdsServer, live: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store does not answer, the run waits for minutes, and somebody terminates it."""
+
+    def terminate(seconds: float) -> None:
+        assert seconds == 120
+        store.job_status = 200
+        with live.instance() as instance:
+            instance.report_run_canceling(instance.get_runs()[0])
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("arctic_assets.sources.cds.Jobs", partial(Jobs, tries=2, longest_pause_s=0.01))
+    monkeypatch.setattr("arctic_assets.assets.raw.era5.time", SimpleNamespace(sleep=terminate))
+    store.job_status = 503
+    with pytest.raises(DagsterExecutionInterruptedError):
+        live.build("raw/era5", EXTENT)
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
+    assert ledger(live).jobs() == []
+
+
+def test_what_a_cancelled_run_could_not_cancel_the_next_one_does(store: CdsServer, live: Platform) -> None:
+    """The process was gone when somebody terminated the run. What the next run wants too, it waits for."""
+    process = started(live)
+    wait_for_jobs(store, live)
+    process.kill()
+    process.communicate()
+    with live.instance() as instance:
+        (run,) = instance.get_runs()
+        assert [job.runs for job in ledger(live).jobs()] == [(run.run_id,), (run.run_id,)]
+        instance.report_run_canceled(run)
+    assert store.count("DELETE") == 0
+    store.release()
+    assert live.build("raw/era5", Extent(start="2026-05", end="2026-05")).is_good
+    months, invariants, others = store.jobs
+    assert months.state == "dismissed" and months.months == MONTHS
+    assert invariants.state == others.state == "successful" and others.months == ["2026-05"]
+    assert ledger(live).jobs() == []
+
+
+def test_a_run_that_dagster_cancels_leaves_the_jobs_that_another_run_waits_for(
+    store: CdsServer, live: Platform
+) -> None:
+    first = started(live)
+    wait_for_jobs(store, live)
+    second = started(live)
+    wait_until(lambda: all(len(job.runs) == 2 for job in ledger(live).jobs()))
+    with live.instance() as instance:
+        run, _ = instance.get_runs()
+        instance.report_run_canceling(run)
+        second.send_signal(signal.SIGINT)
+        second.communicate(timeout=PATIENCE_S)
+    assert store.count("DELETE") == 0 and run.run_id not in {r for job in ledger(live).jobs() for r in job.runs}
+    store.release()
+    first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 0 and len(store.jobs) == 2
+    assert_archived(live)
 
 
 def test_terminate_in_the_ui_cancels_the_jobs(store: CdsServer, live: Platform) -> None:

@@ -22,6 +22,7 @@ from arctic_assets.sources.cds import Jobs, Ledger, RunState
 from arctic_assets.sources.era5 import Box, Index
 from arctic_assets.sources.origins import LiveOrigin
 from arctic_assets.storage.archive import Archive
+from arctic_assets_tests.testkit import faults
 from arctic_assets_tests.testkit.base import LoopbackServer, Request, Response
 from arctic_assets_tests.testkit.cds import DATASET, CdsServer, arctic_air
 
@@ -667,6 +668,89 @@ def test_an_interrupted_run(
     assert [job.state for job in store.jobs] == states
     assert len(Ledger(archive.root / ".jobs").jobs()) == (0 if is_cancelled else 2)
     assert ("Cancelled the job job-0001" if is_cancelled else "the next run continues with them") in "\n".join(lines)
+
+
+class Runs(dict[str, RunState]):
+    """What has become of runs, by their ids."""
+
+    def interrupt(self, store: CdsServer, archive: Archive, run: str, months: list[str] = FEW) -> list[str]:
+        """A person cancels a run while it waits; its log."""
+
+        def cancel(line: str) -> None:
+            lines.append(line)
+            if line.endswith("is accepted"):
+                self[run] = RunState.CANCELLED
+                raise KeyboardInterrupt
+
+        lines: list[str] = []
+        self[run] = RunState.WAITS
+        with pytest.raises(KeyboardInterrupt):
+            bring(archive, months, groups=("07",), run=run, state_of=self.__getitem__, log=cancel)
+        return lines
+
+
+def test_a_job_is_cancelled_with_the_last_run_that_waits_for_it(store: CdsServer, archive: Archive) -> None:
+    runs = Runs(first=RunState.WAITS)
+    give_up(store, archive, run="first", state_of=runs.__getitem__)
+    lines = runs.interrupt(store, archive, "second")
+    assert "The job job-0001 at the CDS goes on for the run first" in "\n".join(lines)
+    assert [job.runs for job in Ledger(archive.root / ".jobs").jobs()] == [("first",)] * 2
+    assert store.count("DELETE") == 0
+    runs["first"] = RunState.ENDED
+    assert "Cancelled the job job-0001" in "\n".join(runs.interrupt(store, archive, "third"))
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
+
+
+def test_jobs_of_cancelled_runs_are_cancelled_by_the_next_run_that_does_not_want_them(
+    store: CdsServer, archive: Archive
+) -> None:
+    runs = dict.fromkeys(("first", "second", "third"), RunState.WAITS)
+    give_up(store, archive, run="first", state_of=runs.__getitem__)
+    give_up(store, archive, ["2026-05"], run="second", state_of=runs.__getitem__)
+    runs["first"], runs["second"] = RunState.CANCELLED, RunState.ENDED
+    give_up(store, archive, ["2026-04"], run="third", state_of=runs.__getitem__)
+    assert [job.inputs["month"] for job in store.jobs if job.state == "dismissed"] == [["06", "07"]]
+    assert len(store.jobs) == 4 and len(Ledger(archive.root / ".jobs").jobs()) == 3
+
+
+def test_a_request_without_an_answer_is_cancelled_too(
+    store: CdsServer, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        store.heal()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arctic_assets.sources.cds.time.sleep", interrupt)
+    store.polls = math.inf
+    store.break_always(".*/execution", faults.closed())
+    with pytest.raises(KeyboardInterrupt):
+        bring(archive, FEW, groups=("07",), state_of=lambda run: RunState.CANCELLED)
+    assert [job.state for job in store.jobs] == ["dismissed"]
+    assert Ledger(archive.root / ".jobs").jobs() == []
+
+
+def test_a_request_without_an_answer_counts_as_a_job_if_it_is_one(store: CdsServer, archive: Archive) -> None:
+    store.polls = math.inf
+    for pattern in (".*/execution", ".*/jobs"):
+        store.break_always(pattern, faults.closed())
+    with pytest.raises(UnavailableError):
+        bring(archive, FEW, groups=("07",), tries=2)
+    store.heal()
+    assert "2026-05 waits for a place" in give_up(store, archive, ["2026-05"], at_once=1)
+    assert [job.id for job in Ledger(archive.root / ".jobs").jobs()] == ["job-0001"] == [job.id for job in store.jobs]
+
+
+def test_an_older_job_for_the_same_is_not_taken_for_a_lost_one(store: CdsServer, archive: Archive) -> None:
+    """It may have brought preliminary months that are asked for again."""
+    bring(archive, FEW, groups=("07",))
+    store.jobs[0].created = "2026-01-01T00:00:00"
+    store.log.clear()
+    request = few().request
+    assert request is not None
+    asked = cds.Job("", DATASET, request["inputs"], "2026-11-06T08:00:00+00:00")
+    Ledger(archive.root / ".jobs").keep(asked)
+    ask(archive.root / "x.nc")
+    assert len(store.jobs) == 3 and store.count("GET", "/api/retrieve/v1/jobs") == 1
 
 
 def test_what_cannot_be_cancelled_stays_in_the_ledger(
