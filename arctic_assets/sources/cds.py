@@ -342,27 +342,28 @@ class Jobs:
         asked = Job("", str(request["dataset"]), dict(request["inputs"]), _now().isoformat(), (self._run,))
         for left in reversed(range(self._tries)):
             self._ledger.keep(asked)
-            failure: SourceError | None = None
+            answer: Job | Missing | SourceError
             is_sure = True
             try:
                 answer = self._connection.submit(process, asked)
             except _Unsure as unsure:
-                failure, is_sure = unsure.error, False
+                answer, is_sure = unsure.error, False
             except SourceError as error:
-                failure = error
-            if failure is None or is_sure:
-                self._ledger.drop(asked)
-            if failure is None:
-                if isinstance(answer, Job):
-                    self._ledger.keep(answer)
+                answer = error
+            if isinstance(answer, Job):
+                self._ledger.keep(answer)
                 return answer
-            is_last = not left or not isinstance(failure, UnavailableError)
+            if is_sure:
+                self._ledger.drop(asked)
+            if isinstance(answer, Missing):
+                return answer
+            is_last = not left or not isinstance(answer, UnavailableError)
             if not is_last:
                 time.sleep(self._longest_pause_s)
             if not is_sure and (job := self._found(asked)):
                 return job
             if is_last:
-                raise failure
+                raise answer
         raise AssertionError("the last try returns or raises")
 
     def _found(self, asked: Job) -> Job | None:
@@ -377,8 +378,14 @@ class Jobs:
         """How many jobs of the ledger are in the queue or running, those of lost answers among them."""
         own = {found.job.id for found in self._waiting}
         done = {found.job.id for found in self._answered.values()}
-        known = [job if job.id else self._found(job) for job in self._ledger.jobs()]
-        others = [job for job in known if job and job.id not in own | self._ended | done]
+        known = self._ledger.jobs()
+        for asked in [job for job in known if not job.id]:
+            known.remove(asked)
+            if job := self._found(asked):
+                known.append(job)
+            elif _now() - dt.datetime.fromisoformat(asked.submitted_at) > _CLOCKS:  # there will be none
+                self._ledger.drop(asked)
+        others = [job for job in known if job.id not in own | self._ended | done]
         for job in others:
             try:
                 is_done = self._connection.results(job) is not None
@@ -607,7 +614,7 @@ class _Connection:
             return call()
         except (requests.RequestException, ProcessingFailedError, LinkError) as error:
             failure = error
-        except (AssertionError, KeyError) as error:  # so the client meets answers of another shape than it knows
+        except (AssertionError, KeyError, TypeError, ValueError) as error:  # an answer of another shape than is known
             failure = error
         # Judged out here, a SourceError has no context that would carry the client's texts and headers along.
         judged = _judged(failure, dataset, inputs, str(self._client.key))

@@ -1,13 +1,13 @@
 """How bytes come over HTTP: retries, resumed and conditional downloads, and credentials that stay where they belong.
 
 Here: one client for everything that is a plain GET. Not here: which files to ask for (the providers' modules), the
-Climate Data Store's jobs (`era5`), what is in a file (`verify` of the providers' modules).
+Climate Data Store's jobs (`cds`), what is in a file (`verify` of the providers' modules).
 
 Rules that hold for every request:
 
 - 408, 429, 5xx, broken connections and truncated bodies are tried again, a bounded number of times, with growing
-  pauses or the pause that the server asks for; then it is a `SourceError`. A server that cannot be reached at all is
-  tried twice only: without a network, a build says so within seconds. A server that is down is never taken for
+  pauses or the pause that the server asks for; then it is an `UnavailableError`. A server that cannot be reached at
+  all is tried twice only: without a network, a build says so within seconds. A server that is down is never taken for
   "nothing there": only 404 and 410 are.
 - No query string, user name or password of a URL ends in an exception or in a `Delivery`, and the texts of
   `requests`, which quote URLs, are not passed on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
 import traceback
@@ -751,6 +752,15 @@ def test_an_older_job_for_the_same_is_not_taken_for_a_lost_one(store: CdsServer,
     Ledger(archive.root / ".jobs").keep(asked)
     ask(archive.root / "x.nc")
     assert len(store.jobs) == 3 and store.count("GET", "/api/retrieve/v1/jobs") == 1
+
+
+def test_a_request_that_made_no_job_is_forgotten(store: CdsServer, archive: Archive) -> None:
+    ledger = Ledger(archive.root / ".jobs")
+    now = dt.datetime.now(dt.UTC)
+    for month, age in (("01", dt.timedelta(hours=1)), ("02", dt.timedelta(minutes=1))):
+        ledger.keep(cds.Job("", DATASET, {"variable": [], "year": ["2020"], "month": [month]}, (now - age).isoformat()))
+    ask(archive.root / "x.nc")
+    assert [job.inputs["month"] for job in ledger.jobs() if not job.id] == [["02"]]
 
 
 def test_what_cannot_be_cancelled_stays_in_the_ledger(
