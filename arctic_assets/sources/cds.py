@@ -92,6 +92,11 @@ class Job:
     runs: tuple[str, ...] = ()
 
     @property
+    def request(self) -> dict[str, Any]:
+        """As `Remote.request`."""
+        return {"dataset": self.dataset, "inputs": self.inputs}
+
+    @property
     def what(self) -> str:
         """For messages: variables and months."""
         return described(self.inputs)

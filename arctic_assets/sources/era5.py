@@ -16,11 +16,13 @@ calendar months are the months of it that exist.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from arctic_assets.errors import SourceError
 from arctic_assets.sources import cds
@@ -32,6 +34,7 @@ from arctic_assets.sources.era5_files import (
     Selection,
     compress,
     expand,
+    month_name,
     month_number,
     open_object,
     verify,
@@ -73,6 +76,7 @@ PRODUCT = Product(
 )
 
 _CELL = 0.25
+_LATENCY_DAYS = 7  # a month is there so long after its end
 _MONTHLY = ("2m_temperature", "total_precipitation")  # of different step types: together, the CDS delivers a zip
 _INVARIANTS = ("geopotential", "land_sea_mask")
 _SHORT_NAMES = {"2m_temperature": "t2m", "total_precipitation": "tp", "geopotential": "z", "land_sea_mask": "lsm"}
@@ -142,15 +146,26 @@ def remotes(
             there[group, name] = set()
             lacking[group, name] = set() if is_known else {_INVARIANT_MONTH}
     wanted: list[Remote | Missing] = []
+    same = [remote.request for remote in _lacking(boxes, lacking, there)]
     for job in pending:
-        if found := _pending(job, boxes):
-            remote, box, brings = found
+        if remote := _pending(job, boxes):
+            box, last = Box(*job.inputs["area"]), _last_month(job, max(months) if job.request in same else "")
+            brings = {month for month in _months(job.inputs) if month <= last}
             keys = [(g, name) for g, name in lacking if name in job.inputs["variable"] and box.contains(boxes[g])]
             if any(lacking[key] & brings for key in keys):
                 wanted.append(remote)
             for key in keys:
                 lacking[key] -= brings
                 there[key] |= brings
+    return wanted + _lacking(boxes, lacking, there)
+
+
+def _lacking(
+    boxes: Mapping[str, Box],
+    lacking: Mapping[tuple[str, str], Collection[str]],
+    there: Mapping[tuple[str, str], Collection[str]],
+) -> list[Remote]:
+    """Requests for the months that are lacking, by group and variable; those that are there do not come along."""
     asked: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, Box]] = {}
     for group, box in boxes.items():
         for together in (_MONTHLY, _INVARIANTS):
@@ -158,25 +173,42 @@ def remotes(
             for name in together:
                 by_months.setdefault(tuple(sorted(lacking[group, name])), []).append(name)
             for absent, names in by_months.items():
-                for rectangle in _rectangles(absent, set().union(*(there[group, name] for name in names))):
+                for rectangle in _rectangles(absent, {month for name in names for month in there[group, name]}):
                     asked.setdefault((tuple(names), rectangle), {})[group] = box
-    return wanted + [
+    return [
         _asked(group, box, variables, rectangle)
         for (variables, rectangle), of in asked.items()
         for group, box in _joined(of, len(variables) * len(rectangle)).items()
     ]
 
 
-def _pending(job: cds.Job, boxes: Mapping[str, Box]) -> tuple[Remote, Box, set[str]] | None:
-    """The file of a job, its box and its months; None when it is a job for something else than is asked for here."""
+def _pending(job: cds.Job, boxes: Mapping[str, Box]) -> Remote | None:
+    """The file of a job; None when it is a job for something else than is asked for here."""
     try:
         box = Box(*job.inputs["area"])
-        months = tuple(f"{year}-{month}" for year in job.inputs["year"] for month in job.inputs["month"])
         group = "-".join(group for group, own in boxes.items() if box.contains(own))
-        remote = _asked(group, box, tuple(job.inputs["variable"]), months)
-    except (KeyError, TypeError):
+        remote = _asked(group, box, tuple(job.inputs["variable"]), _months(job.inputs))
+    except (KeyError, TypeError, IndexError):
         return None
-    return (remote, box, set(months)) if remote.request == {"dataset": job.dataset, "inputs": job.inputs} else None
+    return remote if remote.request == job.request else None
+
+
+def _months(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{year}-{month}" for year in inputs["year"] for month in inputs["month"])
+
+
+def _last_month(job: cds.Job, wanted: str) -> str:
+    """The last month that a job can bring: it had ended when the job was submitted, and was published.
+
+    Args:
+        job: a pending one.
+        wanted: the last month of a run that asks for the same, or empty. If it had ended too, that run is the one of
+            the job, started again: it does not ask for more, whether the month was published or not.
+    """
+    submitted = dt.date.fromisoformat(job.submitted_at[:10])
+    ended = month_number(f"{submitted:%Y-%m}") - 1
+    is_sure = submitted.day > _LATENCY_DAYS or (wanted and month_number(wanted) <= ended)
+    return month_name(ended if is_sure else ended - 1)
 
 
 def _joined(boxes: Mapping[str, Box], fields: int) -> Mapping[str, Box]:

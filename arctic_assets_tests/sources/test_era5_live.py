@@ -625,6 +625,20 @@ def test_pending_jobs_bring_what_is_lacking_whatever_the_run_asks_for(store: Cds
     assert not Ledger(archive.root / ".jobs").jobs()
 
 
+@pytest.mark.parametrize(
+    ("submitted", "lacking"), [("2020-10-20", ["10", "11"]), ("2020-11-03", ["10", "11"]), ("2020-11-20", ["11"])]
+)
+def test_a_pending_job_brings_only_what_was_published_when_it_was_submitted(submitted: str, lacking: list[str]) -> None:
+    """Of a rectangle of years, the last months may not have been there yet."""
+    (first, _) = era5.remotes(LiveOrigin(), years(2010, 2020), {"07": BOXES["07"]}, [])
+    assert isinstance(first, Remote) and first.request
+    pending = cds.Job("x", DATASET, first.request["inputs"] | {"year": [f"{y}" for y in range(2010, 2021)]}, submitted)
+    months = years(2010, 2021)[:-1]
+    waits, *more, _ = era5.remotes(LiveOrigin(), months, {"07": BOXES["07"]}, [], [pending])
+    assert isinstance(waits, Remote) and waits.request == pending.request
+    assert [r.request["inputs"]["month"] for r in more if isinstance(r, Remote) and r.request] == [lacking]
+
+
 def test_jobs_for_something_else_are_not_waited_for(store: CdsServer, archive: Archive) -> None:
     asked = few().request
     assert asked is not None
