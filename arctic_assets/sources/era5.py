@@ -16,11 +16,13 @@ calendar months are the months of it that exist.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from arctic_assets.errors import SourceError
 from arctic_assets.sources import cds
@@ -32,6 +34,7 @@ from arctic_assets.sources.era5_files import (
     Selection,
     compress,
     expand,
+    month_name,
     month_number,
     open_object,
     verify,
@@ -73,6 +76,7 @@ PRODUCT = Product(
 )
 
 _CELL = 0.25
+_LATENCY_DAYS = 7  # a month is there so long after its end
 _MONTHLY = ("2m_temperature", "total_precipitation")  # of different step types: together, the CDS delivers a zip
 _INVARIANTS = ("geopotential", "land_sea_mask")
 _SHORT_NAMES = {"2m_temperature": "t2m", "total_precipitation": "tp", "geopotential": "z", "land_sea_mask": "lsm"}
@@ -99,7 +103,11 @@ def request_boxes(bounds: Mapping[str, Sequence[Bounds]]) -> dict[str, Box]:
 
 
 def remotes(
-    origin: Origin, months: Sequence[str], boxes: Mapping[str, Box], held: Sequence[SourceObject]
+    origin: Origin,
+    months: Sequence[str],
+    boxes: Mapping[str, Box],
+    held: Sequence[SourceObject],
+    pending: Sequence[cds.Job] = (),
 ) -> list[Remote | Missing]:
     """Files that hold what is wanted: all of a mirror's, or of the live provider what the archive lacks.
 
@@ -107,13 +115,15 @@ def remotes(
     variables that lack the same months in one, of years by calendar months; a few months over one box around all
     groups, many months over a box for each. Forty years of the seven regions are seven requests, and a new month,
     with the preliminary ones, is one; the invariants are one more, once. Preliminary months are asked for again each
-    time: as other months join or leave, under a new path, else as new bytes under the same one.
+    time: as other months join or leave, under a new path, else as new bytes under the same one. What pending jobs
+    bring is not asked for again: their files come first.
 
     Args:
         origin: where to look.
         months: 'YYYY-MM'.
         boxes: of `request_boxes`.
         held: archived ERA5 files.
+        pending: jobs whose files are not in the archive yet, the oldest first.
     """
     if not origin.is_live:
         paths = origin.names(PRODUCT.provider)
@@ -124,23 +134,81 @@ def remotes(
             return [Missing(reason, what=PRODUCT.provider)]
         return [Remote(PRODUCT, path, verify) for path in paths]
     index = Index([found for found in held if not found.is_synthetic])  # the sample's files are no reason not to ask
+    there: dict[tuple[str, str], set[str]] = {}  # months by group and variable
+    lacking: dict[tuple[str, str], set[str]] = {}
+    for group, box in boxes.items():
+        for name in _MONTHLY:
+            status = index.over(box, _SHORT_NAMES[name])
+            there[group, name] = set(status)
+            lacking[group, name] = {month for month in months if status.get(month) != "final"}
+        is_known = index.invariants((box.west, box.south, box.east, box.north)) is not None
+        for name in _INVARIANTS:
+            there[group, name] = set()
+            lacking[group, name] = set() if is_known else {_INVARIANT_MONTH}
+    wanted: list[Remote | Missing] = []
+    same = [remote.request for remote in _lacking(boxes, lacking, there)]
+    for job in pending:
+        if remote := _pending(job, boxes):
+            box, last = Box(*job.inputs["area"]), _last_month(job, max(months) if job.request in same else "")
+            brings = {month for month in _months(job.inputs) if month <= last}
+            keys = [(g, name) for g, name in lacking if name in job.inputs["variable"] and box.contains(boxes[g])]
+            if any(lacking[key] & brings for key in keys):
+                wanted.append(remote)
+            for key in keys:
+                lacking[key] -= brings
+                there[key] |= brings
+    return wanted + _lacking(boxes, lacking, there)
+
+
+def _lacking(
+    boxes: Mapping[str, Box],
+    lacking: Mapping[tuple[str, str], Collection[str]],
+    there: Mapping[tuple[str, str], Collection[str]],
+) -> list[Remote]:
+    """Requests for the months that are lacking, by group and variable; those that are there do not come along."""
     asked: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, Box]] = {}
     for group, box in boxes.items():
-        lacking: dict[tuple[str, ...], list[str]] = {}  # variables by the months that are lacking
-        for name in _MONTHLY:
-            short = _SHORT_NAMES[name]
-            lacking.setdefault(tuple(sorted(set(months) - index.final(box, short))), []).append(name)
-        for wanted, names in lacking.items():
-            seen = {month for name in names for month in index.status(_SHORT_NAMES[name])}
-            for rectangle in _rectangles(wanted, seen):
-                asked.setdefault((tuple(names), rectangle), {})[group] = box
-        if index.invariants((box.west, box.south, box.east, box.north)) is None:
-            asked.setdefault((_INVARIANTS, (_INVARIANT_MONTH,)), {})[group] = box
+        for together in (_MONTHLY, _INVARIANTS):
+            by_months: dict[tuple[str, ...], list[str]] = {}
+            for name in together:
+                by_months.setdefault(tuple(sorted(lacking[group, name])), []).append(name)
+            for absent, names in by_months.items():
+                for rectangle in _rectangles(absent, {month for name in names for month in there[group, name]}):
+                    asked.setdefault((tuple(names), rectangle), {})[group] = box
     return [
         _asked(group, box, variables, rectangle)
         for (variables, rectangle), of in asked.items()
         for group, box in _joined(of, len(variables) * len(rectangle)).items()
     ]
+
+
+def _pending(job: cds.Job, boxes: Mapping[str, Box]) -> Remote | None:
+    """The file of a job; None when it is a job for something else than is asked for here."""
+    try:
+        box = Box(*job.inputs["area"])
+        group = "-".join(group for group, own in boxes.items() if box.contains(own))
+        remote = _asked(group, box, tuple(job.inputs["variable"]), _months(job.inputs))
+    except (KeyError, TypeError, IndexError):
+        return None
+    return remote if remote.request == job.request else None
+
+
+def _months(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{year}-{month}" for year in inputs["year"] for month in inputs["month"])
+
+
+def _last_month(job: cds.Job, wanted: str) -> str:
+    """The last month that a job can bring: it had ended when the job was submitted, and was published.
+
+    Args:
+        job: a pending one.
+        wanted: the last month of a run that asks for the same, or empty. If it had ended too, that run is the one of
+            the job, started again: it does not ask for more, whether the month was published or not.
+    """
+    submitted = dt.date.fromisoformat(job.submitted_at[:10])
+    ended = month_number(f"{submitted:%Y-%m}") - 1
+    is_sure = submitted.day > _LATENCY_DAYS or (wanted and month_number(wanted) <= ended)
+    return month_name(ended if is_sure else ended - 1)
 
 
 def _joined(boxes: Mapping[str, Box], fields: int) -> Mapping[str, Box]:

@@ -282,15 +282,13 @@ class Index:
             status[month] = "final" if replaced else "preliminary"
         return status
 
-    def final(self, points: Box, variable: str = "t2m") -> set[str]:
-        """Months that are held as final at all grid points of a request."""
-        return {
-            month
-            for held in self._held
-            if variable in held.variables and held.points.contains(points)
-            for month, status in held.months.items()
-            if status == "final"
-        }
+    def over(self, points: Box, variable: str = "t2m") -> dict[str, Status]:
+        """Months that are held at all grid points of a request, and whether a file has them as final."""
+        status: dict[str, Status] = {}
+        for held in self._held:
+            if variable in held.variables and held.points.contains(points):
+                status |= {month: s for month, s in held.months.items() if status.get(month) != "final"}
+        return status
 
     def select(
         self, months: Iterable[str], bounds: tuple[float, float, float, float], variable: str = "t2m"

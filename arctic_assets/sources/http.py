@@ -1,13 +1,13 @@
 """How bytes come over HTTP: retries, resumed and conditional downloads, and credentials that stay where they belong.
 
 Here: one client for everything that is a plain GET. Not here: which files to ask for (the providers' modules), the
-Climate Data Store's jobs (`era5`), what is in a file (`verify` of the providers' modules).
+Climate Data Store's jobs (`cds`), what is in a file (`verify` of the providers' modules).
 
 Rules that hold for every request:
 
 - 408, 429, 5xx, broken connections and truncated bodies are tried again, a bounded number of times, with growing
-  pauses or the pause that the server asks for; then it is a `SourceError`. A server that cannot be reached at all is
-  tried twice only: without a network, a build says so within seconds. A server that is down is never taken for
+  pauses or the pause that the server asks for; then it is an `UnavailableError`. A server that cannot be reached at
+  all is tried twice only: without a network, a build says so within seconds. A server that is down is never taken for
   "nothing there": only 404 and 410 are.
 - No query string, user name or password of a URL ends in an exception or in a `Delivery`, and the texts of
   `requests`, which quote URLs, are not passed on.
@@ -31,7 +31,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.utils import get_netrc_auth
 
-from arctic_assets.errors import SourceError
+from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.sources.base import Account, Delivery, Missing, SourceObject, Unchanged
 
 EARTHDATA_HOSTS = ("earthdata.nasa.gov", "nsidc.org")
@@ -202,7 +202,8 @@ class Client:
             url: what is asked, for the message.
 
         Raises:
-            SourceError: the attempts are used up.
+            UnavailableError: the attempts are used up.
+            SourceError: other attempts would not help.
         """
         attempt = 1
         while True:
@@ -219,7 +220,8 @@ class Client:
                 pause_s = failure.pause_s
             attempts = min(self.attempts, failure.at_most or self.attempts)
             if attempt >= attempts or pause_s > self.longest_pause_s:
-                raise SourceError(
+                kind = SourceError if failure.at_most == 1 else UnavailableError
+                raise kind(
                     "a provider cannot be reached or breaks off",
                     where=public_url(url),
                     expected="a whole answer",

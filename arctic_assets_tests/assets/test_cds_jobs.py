@@ -15,14 +15,15 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from arctic_assets import settings
-from arctic_assets.assets.raw.era5 import POOL, _is_cancelled
+from arctic_assets.assets.raw.era5 import POOL, _state_of
 from arctic_assets.assets.wiring import PART_OF
 from arctic_assets.automation.build import Extent, close_dead_runs
 from arctic_assets.automation.processes import PID_TAG, pid_of
 from arctic_assets.definitions import build_defs
-from arctic_assets.sources.cds import Jobs, Ledger
+from arctic_assets.sources.cds import Jobs, Ledger, RunState
 from arctic_assets.sources.era5_files import Index
 from arctic_assets.storage.archive import Archive
 from arctic_assets_tests.testkit.cds import CdsServer
@@ -143,6 +144,65 @@ def test_a_run_that_dagster_cancels_cancels_its_jobs(store: CdsServer, live: Pla
     assert ledger(live).jobs() == []
 
 
+def test_a_run_that_is_cancelled_while_it_pauses_cancels_its_jobs(
+    store: CdsServer, live: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store does not answer, the run waits for minutes, and somebody terminates it."""
+
+    def terminate(seconds: float) -> None:
+        assert seconds == 120
+        store.job_status = 200
+        with live.instance() as instance:
+            instance.report_run_canceling(instance.get_runs()[0])
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("arctic_assets.sources.cds.Jobs", partial(Jobs, tries=2, longest_pause_s=0.01))
+    monkeypatch.setattr("arctic_assets.assets.raw.era5.time", SimpleNamespace(sleep=terminate))
+    store.job_status = 503
+    with pytest.raises(DagsterExecutionInterruptedError):
+        live.build("raw/era5", EXTENT)
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
+    assert ledger(live).jobs() == []
+
+
+def test_what_a_cancelled_run_could_not_cancel_the_next_one_does(store: CdsServer, live: Platform) -> None:
+    """The process was gone when somebody terminated the run. What the next run wants too, it waits for."""
+    process = started(live)
+    wait_for_jobs(store, live)
+    process.kill()
+    process.communicate()
+    with live.instance() as instance:
+        (run,) = instance.get_runs()
+        assert [job.runs for job in ledger(live).jobs()] == [(run.run_id,), (run.run_id,)]
+        instance.report_run_canceled(run)
+    assert store.count("DELETE") == 0
+    store.release()
+    assert live.build("raw/era5", Extent(start="2026-05", end="2026-05")).is_good
+    months, invariants, others = store.jobs
+    assert months.state == "dismissed" and months.months == MONTHS
+    assert invariants.state == others.state == "successful" and others.months == ["2026-05"]
+    assert ledger(live).jobs() == []
+
+
+def test_a_run_that_dagster_cancels_leaves_the_jobs_that_another_run_waits_for(
+    store: CdsServer, live: Platform
+) -> None:
+    first = started(live)
+    wait_for_jobs(store, live)
+    second = started(live)
+    wait_until(lambda: all(len(job.runs) == 2 for job in ledger(live).jobs()))
+    with live.instance() as instance:
+        run, _ = instance.get_runs()
+        instance.report_run_canceling(run)
+        second.send_signal(signal.SIGINT)
+        second.communicate(timeout=PATIENCE_S)
+    assert store.count("DELETE") == 0 and run.run_id not in {r for job in ledger(live).jobs() for r in job.runs}
+    store.release()
+    first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 0 and len(store.jobs) == 2
+    assert_archived(live)
+
+
 def test_terminate_in_the_ui_cancels_the_jobs(store: CdsServer, live: Platform) -> None:
     def runs(ui: Ui) -> dict[str, str]:
         return {run["id"]: run["status"] for run in ui.ask(_RUNS)["runsOrError"]["results"]}
@@ -228,10 +288,12 @@ def test_a_part_of_a_run_is_cancelled_with_the_whole() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         whole = instance.add_run(dg.DagsterRun("update_latest_month", status=dg.DagsterRunStatus.STARTED))
         part = instance.add_run(dg.DagsterRun("part", tags={PART_OF: whole.run_id}))
-        context = SimpleNamespace(run=part, instance=instance)
-        assert not _is_cancelled(context)  # type: ignore[arg-type]
+        assert _state_of(instance, part.run_id) is RunState.WAITS
         instance.report_run_canceling(whole)
-        assert _is_cancelled(context)  # type: ignore[arg-type]
+        assert _state_of(instance, part.run_id) is RunState.CANCELLED
+        alone = instance.add_run(dg.DagsterRun("alone", status=dg.DagsterRunStatus.FAILURE))
+        assert _state_of(instance, alone.run_id) is RunState.ENDED
+        assert _state_of(instance, "of another instance") is RunState.ENDED
 
 
 def test_the_limit_of_the_pool_is_the_limit_of_the_jobs(store: CdsServer, live: Platform) -> None:
@@ -265,11 +327,11 @@ def test_an_answer_that_does_not_come_is_waited_for_and_a_refusal_is_not(
     assert "manage-licences" in refused.failed["raw/era5"]
     with live.instance() as instance:
         latest, first = instance.get_runs()
-        retries = [
-            sum(e.dagster_event_type == dg.DagsterEventType.STEP_RESTARTED for e in instance.all_logs(run.run_id))
+        pauses = [
+            sum("Trying again in 0.1 s" in e.user_message for e in instance.all_logs(run.run_id))
             for run in (first, latest)
         ]
-    assert retries == [1, 0]
+    assert pauses == [1, 0]
 
 
 def test_a_wait_is_bounded_by_the_config(store: CdsServer, live: Platform) -> None:

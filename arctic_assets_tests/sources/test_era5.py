@@ -608,7 +608,8 @@ def test_a_month_is_final_when_it_is_so_in_every_box() -> None:
     there = (66.0, 13.0, 65.0, 15.0)
     index = Index([held("a", ["2026-01"]), held("b", None, ["2026-01"], box=there)])
     assert index.status() == {"2026-01": "preliminary"}
-    assert index.final(Box(*there)) == set() and index.final(Box(79.0, 11.0, 78.5, 12.0)) == {"2026-01"}
+    assert index.over(Box(*there)) == {"2026-01": "preliminary"}
+    assert index.over(Box(79.0, 11.0, 78.5, 12.0)) == {"2026-01": "final"}
     assert Index([held("a", ["2026-01"]), held("b", None, ["2026-01"])]).status() == {"2026-01": "final"}
     assert index.status("skt") == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
 import traceback
@@ -18,16 +19,25 @@ from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.provenance import SourceObject
 from arctic_assets.sources import cds, era5
 from arctic_assets.sources.base import Delivery, Missing, Remote, Unchanged
-from arctic_assets.sources.cds import Jobs, Ledger
+from arctic_assets.sources.cds import Jobs, Ledger, RunState
 from arctic_assets.sources.era5 import Box, Index
 from arctic_assets.sources.origins import LiveOrigin
 from arctic_assets.storage.archive import Archive
+from arctic_assets_tests.testkit import faults
 from arctic_assets_tests.testkit.base import LoopbackServer, Request, Response
 from arctic_assets_tests.testkit.cds import DATASET, CdsServer, arctic_air
 
 GLACIERS = {"07": [(11.7, 78.8, 11.9, 78.95)], "01": [(-149.2, 61.1, -148.8, 61.3), (-148.95, 60.3, -148.8, 60.5)]}
 BOXES = era5.request_boxes(GLACIERS)
-MONTHS = [f"{year}-{month:02d}" for year in range(1985, 2025) for month in range(1, 13)]
+
+
+def years(first: int, end: int) -> list[str]:
+    """All months of some years."""
+    return [f"{year}-{month:02d}" for year in range(first, end) for month in range(1, 13)]
+
+
+MONTHS = years(1985, 2025)
+YEARS_FROM_SPRING = years(1990, 2000)[2:]  # January and February of the first year may come along
 FEW = ["2026-06", "2026-07"]
 INVARIANTS = ["geopotential", "land_sea_mask"]
 MONTHLY = ["2m_temperature", "total_precipitation"]
@@ -58,8 +68,8 @@ def bring(archive: Archive, months: list[str], groups: tuple[str, ...] = ("07", 
     """Archive what is lacking; returns what is missing."""
     gaps: list[Missing] = []
     boxes = {group: BOXES[group] for group in groups}
-    wanted = era5.remotes(LiveOrigin(), months, boxes, archive.objects("era5"))
     with jobs(archive.root, **options) as running:
+        wanted = era5.remotes(LiveOrigin(), months, boxes, archive.objects("era5"), running._ledger.jobs())
         for remote in running.answered(wanted):
             if isinstance(remote, Missing):
                 gaps.append(remote)
@@ -371,7 +381,7 @@ def other_dataset(store: CdsServer) -> None:
         (failing, ("failed to make the file", "MARS returned no data, please check your selection.")),
         (expired, ("no longer has the result", "run again")),
         (gone, ("no longer has the result", "run again")),
-        (file_gone, ("did not come to its end", "run again")),
+        (file_gone, ("no longer has the result", "run again")),
         (wrong_size, ("did not come to its end", "run again")),
         (busy, ("asked too often", "later")),
         (other_dataset, ("does not know the dataset", cds.URL)),
@@ -503,14 +513,29 @@ def test_a_server_that_is_no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ask(tmp_path / "x.nc")
 
 
+@pytest.mark.parametrize("status", [403, 500])
+def test_the_signature_of_an_address_is_shown_nowhere(
+    store: CdsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    store.object_status = status
+    with pytest.raises(SourceError, match="did not come to its end") as caught:
+        ask(tmp_path / "x.nc", tries=2)
+    assert f"{store.url}/cache/job-0001.zip" in str(caught.value) and f"HTTP {status}" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
+    assert "=secret" not in shown
+
+
 # --- jobs that survive us ---------------------------------------------------------------------------------------------
 
 
-def give_up(store: CdsServer, archive: Archive, months: list[str] = FEW, **options: Any) -> str:
+def give_up(
+    store: CdsServer, archive: Archive, months: list[str] = FEW, groups: tuple[str, ...] = ("07",), **options: Any
+) -> str:
     """Wait for a job in a queue that never ends until the wait is over; the error."""
     store.polls = math.inf
     with pytest.raises(SourceError, match="has not made all files yet") as caught:
-        bring(archive, months, groups=("07",), **({"longest_wait_s": 0.05} | options))
+        bring(archive, months, groups, **({"longest_wait_s": 0.05} | options))
     return str(caught.value)
 
 
@@ -568,6 +593,62 @@ def test_a_job_that_came_to_nothing_meanwhile_is_submitted_anew(
     assert Index(archive.objects("era5")).status() == dict.fromkeys(FEW, "final")
 
 
+def test_a_box_that_is_done_does_not_change_what_others_wait_for(store: CdsServer, archive: Archive) -> None:
+    months = YEARS_FROM_SPRING
+    give_up(store, archive, months, groups=("07", "01"))
+    assert monthly(store) == [years(1990, 2000)] * 2
+    store.jobs[0].polls_left = 0
+    give_up(store, archive, months, groups=("07", "01"), longest_wait_s=0.5)
+    index = Index(archive.objects("era5"))
+    assert len(index.over(BOXES["07"])) == 120 and index.over(BOXES["01"]) == {}
+    store.release()
+    bring(archive, months)
+    assert len(store.jobs) == 3 and len(Index(archive.objects("era5")).over(BOXES["01"])) == 120
+
+
+def test_months_of_one_box_do_not_divide_the_request_for_another(store: CdsServer, archive: Archive) -> None:
+    bring(archive, YEARS_FROM_SPRING, groups=("07",))
+    store.jobs.clear()
+    bring(archive, YEARS_FROM_SPRING)
+    assert len(monthly(store)) == 1
+
+
+def test_pending_jobs_bring_what_is_lacking_whatever_the_run_asks_for(store: CdsServer, archive: Archive) -> None:
+    give_up(store, archive, MONTHS[:24])
+    assert "waits for a place" not in give_up(store, archive, MONTHS[6:18])
+    assert len(store.jobs) == 2
+    give_up(store, archive, MONTHS[12:36])
+    assert monthly(store) == [MONTHS[:24], MONTHS[24:36]]
+    store.release()
+    bring(archive, MONTHS[:36], groups=("07",))
+    assert len(store.jobs) == 3 and list(Index(archive.objects("era5")).status()) == MONTHS[:36]
+    assert not Ledger(archive.root / ".jobs").jobs()
+
+
+@pytest.mark.parametrize(
+    ("submitted", "lacking"), [("2020-10-20", ["10", "11"]), ("2020-11-03", ["10", "11"]), ("2020-11-20", ["11"])]
+)
+def test_a_pending_job_brings_only_what_was_published_when_it_was_submitted(submitted: str, lacking: list[str]) -> None:
+    """Of a rectangle of years, the last months may not have been there yet."""
+    (first, _) = era5.remotes(LiveOrigin(), years(2010, 2020), {"07": BOXES["07"]}, [])
+    assert isinstance(first, Remote) and first.request
+    pending = cds.Job("x", DATASET, first.request["inputs"] | {"year": [f"{y}" for y in range(2010, 2021)]}, submitted)
+    months = years(2010, 2021)[:-1]
+    waits, *more, _ = era5.remotes(LiveOrigin(), months, {"07": BOXES["07"]}, [], [pending])
+    assert isinstance(waits, Remote) and waits.request == pending.request
+    assert [r.request["inputs"]["month"] for r in more if isinstance(r, Remote) and r.request] == [lacking]
+
+
+def test_jobs_for_something_else_are_not_waited_for(store: CdsServer, archive: Archive) -> None:
+    asked = few().request
+    assert asked is not None
+    changes: list[dict[str, Any]] = [{"data_format": "grib"}, {"area": [10.0, 0.0, 0.0, 10.0]}, {"variable": ["snow"]}]
+    pending = [cds.Job("x", DATASET, {**asked["inputs"], **change}, "2026-11-06") for change in changes]
+    pending += [cds.Job("y", "another", asked["inputs"], "2026-11-06"), cds.Job("z", DATASET, {}, "2026-11-06")]
+    wanted = era5.remotes(LiveOrigin(), FEW, {"07": BOXES["07"]}, [], pending)
+    assert isinstance(wanted[0], Remote) and wanted[0].request == asked and len(wanted) == 2
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_jobs_are_submitted_before_waiting_but_never_too_many(store: CdsServer, archive: Archive, at_once: int) -> None:
     store.polls = 3
@@ -594,13 +675,106 @@ def test_an_interrupted_run(
 
     store.polls = math.inf
     monkeypatch.setattr("arctic_assets.sources.cds.time.sleep", interrupt)
+    state = RunState.CANCELLED if is_cancelled else RunState.WAITS
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        bring(archive, FEW, groups=("07",), is_cancelled=lambda: is_cancelled, log=lines.append)
+        bring(archive, FEW, groups=("07",), state_of=lambda run: state, log=lines.append)
     states = ["dismissed", "dismissed"] if is_cancelled else ["accepted", "accepted"]
     assert [job.state for job in store.jobs] == states
     assert len(Ledger(archive.root / ".jobs").jobs()) == (0 if is_cancelled else 2)
     assert ("Cancelled the job job-0001" if is_cancelled else "the next run continues with them") in "\n".join(lines)
+
+
+class Runs(dict[str, RunState]):
+    """What has become of runs, by their ids."""
+
+    def interrupt(self, store: CdsServer, archive: Archive, run: str, months: list[str] = FEW) -> list[str]:
+        """A person cancels a run while it waits; its log."""
+
+        def cancel(line: str) -> None:
+            lines.append(line)
+            if line.endswith("is accepted"):
+                self[run] = RunState.CANCELLED
+                raise KeyboardInterrupt
+
+        lines: list[str] = []
+        self[run] = RunState.WAITS
+        with pytest.raises(KeyboardInterrupt):
+            bring(archive, months, groups=("07",), run=run, state_of=self.__getitem__, log=cancel)
+        return lines
+
+
+def test_a_job_is_cancelled_with_the_last_run_that_waits_for_it(store: CdsServer, archive: Archive) -> None:
+    runs = Runs(first=RunState.WAITS)
+    give_up(store, archive, run="first", state_of=runs.__getitem__)
+    lines = runs.interrupt(store, archive, "second")
+    assert "The job job-0001 at the CDS goes on for the run first" in "\n".join(lines)
+    assert [job.runs for job in Ledger(archive.root / ".jobs").jobs()] == [("first",)] * 2
+    assert store.count("DELETE") == 0
+    runs["first"] = RunState.ENDED
+    assert "Cancelled the job job-0001" in "\n".join(runs.interrupt(store, archive, "third"))
+    assert [job.state for job in store.jobs] == ["dismissed", "dismissed"]
+
+
+def test_jobs_of_cancelled_runs_are_cancelled_by_the_next_run_that_does_not_want_them(
+    store: CdsServer, archive: Archive
+) -> None:
+    runs = dict.fromkeys(("first", "second", "third"), RunState.WAITS)
+    give_up(store, archive, run="first", state_of=runs.__getitem__)
+    give_up(store, archive, ["2026-05"], run="second", state_of=runs.__getitem__)
+    runs["first"], runs["second"] = RunState.CANCELLED, RunState.ENDED
+    give_up(store, archive, ["2026-04"], run="third", state_of=runs.__getitem__)
+    assert [job.inputs["month"] for job in store.jobs if job.state == "dismissed"] == [["06", "07"]]
+    assert len(store.jobs) == 4 and len(Ledger(archive.root / ".jobs").jobs()) == 3
+
+
+def test_a_request_without_an_answer_is_cancelled_too(
+    store: CdsServer, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        store.heal()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arctic_assets.sources.cds.time.sleep", interrupt)
+    store.polls = math.inf
+    store.break_always(".*/execution", faults.closed())
+    with pytest.raises(KeyboardInterrupt):
+        bring(archive, FEW, groups=("07",), state_of=lambda run: RunState.CANCELLED)
+    assert [job.state for job in store.jobs] == ["dismissed"]
+    assert Ledger(archive.root / ".jobs").jobs() == []
+
+
+def test_a_request_without_an_answer_counts_as_a_job_if_it_is_one(store: CdsServer, archive: Archive) -> None:
+    store.polls = math.inf
+    for pattern in (".*/execution", ".*/jobs"):
+        store.break_always(pattern, faults.closed())
+    with pytest.raises(UnavailableError):
+        bring(archive, FEW, groups=("07",), tries=2)
+    store.heal()
+    assert "2026-05 waits for a place" in give_up(store, archive, ["2026-05"], at_once=1)
+    assert [job.id for job in Ledger(archive.root / ".jobs").jobs()] == ["job-0001"] == [job.id for job in store.jobs]
+
+
+def test_an_older_job_for_the_same_is_not_taken_for_a_lost_one(store: CdsServer, archive: Archive) -> None:
+    """It may have brought preliminary months that are asked for again."""
+    bring(archive, FEW, groups=("07",))
+    store.jobs[0].created = "2026-01-01T00:00:00"
+    store.log.clear()
+    request = few().request
+    assert request is not None
+    asked = cds.Job("", DATASET, request["inputs"], "2026-11-06T08:00:00+00:00")
+    Ledger(archive.root / ".jobs").keep(asked)
+    ask(archive.root / "x.nc")
+    assert len(store.jobs) == 3 and store.count("GET", "/api/retrieve/v1/jobs") == 1
+
+
+def test_a_request_that_made_no_job_is_forgotten(store: CdsServer, archive: Archive) -> None:
+    ledger = Ledger(archive.root / ".jobs")
+    now = dt.datetime.now(dt.UTC)
+    for month, age in (("01", dt.timedelta(hours=1)), ("02", dt.timedelta(minutes=1))):
+        ledger.keep(cds.Job("", DATASET, {"variable": [], "year": ["2020"], "month": [month]}, (now - age).isoformat()))
+    ask(archive.root / "x.nc")
+    assert [job.inputs["month"] for job in ledger.jobs() if not job.id] == [["02"]]
 
 
 def test_what_cannot_be_cancelled_stays_in_the_ledger(
@@ -615,9 +789,11 @@ def test_what_cannot_be_cancelled_stays_in_the_ledger(
     store.polls = math.inf
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        bring(archive, FEW, groups=("07",), log=interrupt)
+        bring(archive, FEW, groups=("07",), state_of=lambda run: RunState.CANCELLED, log=interrupt)
     assert len(Ledger(archive.root / ".jobs").jobs()) == 2
-    assert f"could not be cancelled; delete it at {cds.REQUESTS_PAGE}" in "\n".join(lines)
+    assert f"could not be cancelled: the next run for ERA5 tries again; or delete it at {cds.REQUESTS_PAGE}" in "".join(
+        lines
+    )
 
 
 def test_a_request_that_costs_too_much_is_halved(store: CdsServer, archive: Archive) -> None:

@@ -7,12 +7,16 @@ them in turn an answer is broken, once or from there on. Whatever happens:
   to do; a fault is never taken for "nothing there";
 - the archive holds whole files with their provenance, and at most parts under temporary names;
 - the next run, with the server whole again, brings everything, without cleaning up by hand, and leaves no parts.
+
+The Climate Data Store comes last: there each kind of request is broken, and all this takes one job at the store.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -27,14 +31,16 @@ import rasterio
 from arctic_assets import glaciers, sample
 from arctic_assets.assets.raw import landsat as landsat_asset
 from arctic_assets.assets.wiring import Acquired, RawStore
-from arctic_assets.errors import SourceError
+from arctic_assets.errors import SourceError, UnavailableError
 from arctic_assets.sources import amce, dem, era5, farinotti, fog, itslive, landsat, millan, rgi7
 from arctic_assets.sources.base import Missing, Remote
+from arctic_assets.sources.cds import Jobs, Ledger
 from arctic_assets.sources.http import Client
-from arctic_assets.sources.origins import HttpOrigin, WindowOrigin
+from arctic_assets.sources.origins import HttpOrigin, LiveOrigin, WindowOrigin
 from arctic_assets.storage.archive import PART, SIDECAR, Archive
 from arctic_assets_tests.testkit import faults
 from arctic_assets_tests.testkit.base import Fault, Request, Response
+from arctic_assets_tests.testkit.cds import CdsServer
 from arctic_assets_tests.testkit.platform import small_registry
 from arctic_assets_tests.testkit.server import StaticServer
 from arctic_assets_tests.testkit.stac import StacServer
@@ -406,3 +412,139 @@ def test_the_requests_of_a_window_are_several(at: Mirrors, whole: Whole) -> None
         SOURCES[source](RawStore(home=str(whole.folder / f"{source}-again"), mirror=at.server.url), at)
         later = [e for e in server.log if e.status == 206 and not e.request.headers["range"].startswith("bytes=0-")]
         assert later, source
+
+
+# --- the Climate Data Store ------------------------------------------------------------------------------------------
+
+CDS_REQUESTS = {
+    "process": ".*/processes/[^/]+",
+    "execution": ".*/execution",
+    "state": ".*/jobs/job-[0-9]+",
+    "results": ".*/results",
+    "object": "/cache/.*",
+}
+REFUSALS = {"429", "429_for_an_hour", "403"}
+OTHERWISE = {"403", "no_length", "length_too_small", "page"}
+"""Faults with which an answer is whole as far as HTTP goes: a client of JSON does not try again."""
+CDS_BOX = {"07": era5.Box(79.25, 11.25, 78.5, 12.25)}
+CDS_MONTHS = ["2026-06", "2026-07"]
+CDS_IMPATIENT_S = 0.3
+
+
+@pytest.fixture
+def cds(monkeypatch: pytest.MonkeyPatch) -> Iterator[CdsServer]:
+    with CdsServer() as server:
+        monkeypatch.setenv("CDSAPI_URL", server.api)
+        monkeypatch.setenv("CDSAPI_KEY", server.key)
+        monkeypatch.setenv("CDSAPI_RC", os.devnull)
+        yield server
+
+
+def bring_months(store: RawStore, timeout_s: float = PATIENT_S, **options: float) -> Acquired:
+    """What one job brings: the months that the archive lacks."""
+    held = store.archive.objects("era5")
+    wanted = era5.remotes(LiveOrigin(), CDS_MONTHS, CDS_BOX, held)
+    months = [remote for remote in wanted if isinstance(remote, Remote) and "2m_temperature" in remote.path]
+    patience = {"longest_pause_s": 0.01, "tries": 2, "timeout_s": timeout_s} | options
+    with Jobs(LiveOrigin(), Ledger(store.archive.root / ".jobs"), **patience) as jobs:  # type: ignore[arg-type]
+        return store.acquire(jobs, jobs.answered(months))
+
+
+def assert_brought(store: RawStore) -> None:
+    """The months lie in the archive, and nothing is left of the way there."""
+    assert era5.Index(store.archive.objects("era5")).status() == dict.fromkeys(CDS_MONTHS, "final")
+    assert_whole_files_only(store.archive)
+    assert Ledger(store.archive.root / ".jobs").jobs() == []
+    assert not [name for name in names(store.archive) if PART in name]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("asked", CDS_REQUESTS)
+def test_whatever_breaks_at_the_climate_data_store_there_is_one_job(
+    cds: CdsServer, tmp_path: Path, asked: str, fault: str
+) -> None:
+    spoil = FAULTS[fault]
+    if asked == "execution" and fault in REFUSALS:  # who refuses a request makes no job
+        spoil = faults.then(spoil, lambda: cds.jobs.pop())
+    for lasts in (False, True):
+        cds.jobs.clear()
+        store = RawStore(home=str(tmp_path / str(lasts)), mirror="live")
+        plan = Plan(spoil, 0, lasts)
+        cds.break_always(CDS_REQUESTS[asked], plan)
+        error: SourceError | None = None
+        try:
+            bring_months(store, CDS_IMPATIENT_S if fault in SLOW else PATIENT_S)
+        except SourceError as raised:
+            error = raised
+            assert_told(error)
+            assert_whole_files_only(store.archive)
+        else:
+            assert_brought(store)
+        is_tried_again = fault not in OTHERWISE or (asked == "object" and fault != "403")
+        is_passing = is_tried_again and not lasts and (asked, fault) != ("object", "429_for_an_hour")
+        if is_passing or (asked == "execution" and fault not in REFUSALS):  # tried again, or found in the list of jobs
+            assert error is None
+        else:
+            assert error and isinstance(error, UnavailableError) == is_tried_again
+        assert plan.n, "the fault came"
+        cds.heal()
+        bring_months(store)
+        assert_brought(store)
+        assert len(cds.jobs) == 1, f"lasts: {lasts}"
+
+
+@pytest.mark.parametrize("fault", ["closed", "500", "page"])
+def test_a_lost_answer_and_no_list_of_jobs_are_still_one_job(cds: CdsServer, tmp_path: Path, fault: str) -> None:
+    store = RawStore(home=str(tmp_path), mirror="live")
+    for pattern in (CDS_REQUESTS["execution"], ".*/jobs"):
+        cds.break_always(pattern, FAULTS[fault])
+    for _ in range(2):
+        with pytest.raises(SourceError) as caught:
+            bring_months(store)
+        assert_told(caught.value)
+        assert [job.id for job in Ledger(store.archive.root / ".jobs").jobs()] == [""]
+    cds.heal()
+    bring_months(store)
+    assert_brought(store)
+    assert len(cds.jobs) == 1
+
+
+def _fails(cds: CdsServer) -> None:
+    cds.failure = "MARS returned no data"
+
+
+def _takes_a_licence(cds: CdsServer) -> None:
+    cds.licence_accepted = False
+
+
+def _costs_too_much(cds: CdsServer) -> None:
+    cds.fields_limit = 1
+
+
+def _never_ends(cds: CdsServer) -> None:
+    cds.polls = math.inf
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "jobs"),
+    [
+        (_fails, "failed to make the file", 2),
+        (_takes_a_licence, "licence", 1),
+        (_costs_too_much, "larger than", 1),
+        (_never_ends, "has not made all files yet", 1),
+    ],
+)
+def test_what_the_climate_data_store_says_itself(
+    cds: CdsServer, tmp_path: Path, spoil: Callable[[CdsServer], None], words: str, jobs: int
+) -> None:
+    store = RawStore(home=str(tmp_path), mirror="live")
+    spoil(cds)
+    with pytest.raises(SourceError, match=words) as caught:
+        bring_months(store, longest_wait_s=0.1)
+    assert_told(caught.value)
+    assert_whole_files_only(store.archive)
+    cds.failure, cds.licence_accepted, cds.fields_limit = None, True, 100
+    cds.release()
+    bring_months(store)
+    assert_brought(store)
+    assert len(cds.jobs) == jobs

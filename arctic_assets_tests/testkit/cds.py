@@ -7,12 +7,14 @@ It keeps accounts of licence, published months and jobs, and computes NetCDF fil
 from __future__ import annotations
 
 import calendar
+import datetime as dt
+import hashlib
 import io
 import re
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ class Job:
         polls_left: looks at the job until it is done.
         content: the file.
         state: accepted, running, successful, failed, dismissed, or expired: successful, with results no longer kept.
+        created: ISO time, in UTC without saying so.
     """
 
     number: int
@@ -60,6 +63,7 @@ class Job:
     polls_left: float
     content: bytes
     state: str = "accepted"
+    created: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat())
 
     @property
     def is_active(self) -> bool:
@@ -136,8 +140,7 @@ class CdsServer(LoopbackServer):
         self.route("GET", f"{retrieve}/jobs/(job-\\d+)", self._job)
         self.route("DELETE", f"{retrieve}/jobs/(job-\\d+)", self._delete)
         self.route("GET", f"{retrieve}/jobs/(job-\\d+)/results", self._results)
-        for method in ("GET", "HEAD"):
-            self.route(method, "/cache/(job-\\d+)\\.(nc|zip)", self._object)
+        self.route("GET", "/cache/(job-\\d+)\\.(nc|zip)", self._object)
 
     @property
     def api(self) -> str:
@@ -246,20 +249,26 @@ class CdsServer(LoopbackServer):
                 job.polls_left -= 1
             elif job.is_active:
                 job.state = "failed" if self.failure else "successful"
-        return Response.of_json(self._facts(job))
+        facts = self._facts(job)
+        if request.query.get("request") == ["True"]:
+            facts["metadata"]["request"] = {"ids": job.inputs, "labels": {}}
+        return Response.of_json(facts)
 
     def _facts(self, job: Job) -> dict[str, Any]:
         url = f"{self.api}/retrieve/v1/jobs/{job.id}"
         links = [{"rel": "self", "href": url}, {"rel": "results", "href": f"{url}/results"}]
-        times = dict.fromkeys(("created", "started", "finished", "updated"), "2026-11-06T08:00:00")
+        times = dict.fromkeys(("created", "started", "finished", "updated"), job.created)
         status = "successful" if job.state == "expired" else job.state
         metadata = {"log": [["2026-11-06T08:00:00", f"INFO {status}"]]}
         body = {"jobID": job.id, "processID": DATASET, "type": "process", "status": status, "metadata": metadata}
         return {**body, **times, "links": links}
 
     def _list(self, request: Request, match: re.Match[str]) -> Response:
+        """The newest first, without their requests."""
         wanted = request.query.get("status", ["accepted", "running", "successful", "failed"])
-        return Response.of_json({"jobs": [self._facts(j) for j in self.jobs if j.state in wanted], "links": []})
+        facts = [self._facts(job) for job in reversed(self.jobs)]
+        facts = [found for found in facts if found["status"] in wanted]
+        return Response.of_json({"jobs": facts[: int(request.query.get("limit", ["10"])[0])], "links": []})
 
     def _delete(self, request: Request, match: re.Match[str]) -> Response:
         job = self._find(match[1])
@@ -291,19 +300,21 @@ class CdsServer(LoopbackServer):
         job = self._find(match[1])
         if job is None or self.object_status != 200:
             return Response(self.object_status if job else 404, b"gone")
-        headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
         body = job.content
-        if wanted := re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", "")):
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream", "ETag": etag}
+        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if wanted and request.headers.get("if-range", etag) == etag:
             first = int(wanted[1])
             headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
             return Response(206, body[first:], headers)
         response = Response(200, body, headers)
-        if request.method == "GET":
-            response.cut_after, self.cut_after = self.cut_after, None
+        response.cut_after, self.cut_after = self.cut_after, None
         return response
 
     def _find(self, name: str) -> Job | None:
-        return next((job for job in self.jobs if job.id == name), None)
+        """None also for a job that was dismissed."""
+        return next((job for job in self.jobs if job.id == name and job.state != "dismissed"), None)
 
     def _file(self, variables: list[str], area: list[float], months: list[str]) -> bytes:
         """One NetCDF file per step type; several come in a zip."""

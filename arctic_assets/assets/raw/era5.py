@@ -1,6 +1,8 @@
 """raw/era5: monthly means of the ERA5 reanalysis."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
+from functools import partial
 
 import dagster as dg
 from pydantic import Field
@@ -12,7 +14,6 @@ from arctic_assets.partitions import Partitions
 from arctic_assets.science.links import Members
 from arctic_assets.sources import cds
 from arctic_assets.sources import era5 as source
-from arctic_assets.sources.base import Missing, Origin, Remote
 from arctic_assets.sources.era5_files import Box, Index
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
@@ -66,13 +67,15 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         Live, the store computes each file in a queue. The ids of the jobs are kept under `raw/.jobs`: a run that is
         killed or waits too long is continued by the next one that wants the same; a run that is terminated cancels
-        its jobs.
+        its jobs, but for those that another run waits for. When the store does not answer, the run pauses and asks
+        again.
         """
         months = context.partition_keys
         archive, origin = store.archive, store.origin()
-        boxes = _boxes(partitions, archive) if origin.is_live else {}
-        wanted = source.remotes(origin, months, boxes, archive.objects(source.PRODUCT.provider))
-        got = _by_jobs(context, config, store, origin, wanted) if origin.is_live else store.acquire(origin, wanted)
+        if origin.is_live:
+            got = _by_jobs(context, config, store, _boxes(partitions, archive))
+        else:
+            got = store.acquire(origin, source.remotes(origin, months, {}, []))
         held = archive.objects(source.PRODUCT.provider)
         status = Index(held).status()
         reason = got.missing[0].reason if got.missing else _there(status)
@@ -86,43 +89,51 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
 
 def _by_jobs(
-    context: dg.AssetExecutionContext,
-    config: Era5Config,
-    store: RawStore,
-    origin: Origin,
-    wanted: Iterable[Remote | Missing],
+    context: dg.AssetExecutionContext, config: Era5Config, store: RawStore, boxes: Mapping[str, Box]
 ) -> Acquired:
-    """Bring what the Climate Data Store makes in jobs.
+    """Bring what the Climate Data Store makes in jobs, with pauses when it does not answer any more.
+
+    The pauses are made here and not by Dagster's retries: who terminates the run during one cancels its jobs too.
 
     Raises:
-        RetryRequested: it does not answer any more; the jobs go on meanwhile.
-        SourceError: as `cds.Jobs`; trying again by itself would not help.
+        SourceError: as `cds.Jobs`.
+        UnavailableError: the store does not answer after all pauses.
     """
     limits = {pool.name: pool.limit for pool in context.instance.event_log_storage.get_pool_limits()}
-    jobs = cds.Jobs(
+    archive, origin = store.archive, store.origin()
+    ledger = cds.Ledger(archive.root / ".jobs")
+    with cds.Jobs(
         origin,
-        cds.Ledger(store.archive.root / ".jobs"),
+        ledger,
+        run=context.run_id,
+        state_of=partial(_state_of, context.instance),
         at_once=max(1, min(config.jobs_at_once, limits.get(POOL, config.jobs_at_once))),
         longest_wait_s=config.longest_wait_hours * 3600,
-        answers=context.retry_number > 0,
-        is_cancelled=lambda: _is_cancelled(context),
         log=context.log.info,
-    )
-    try:
-        with jobs:
-            return store.acquire(jobs, jobs.answered(wanted))
-    except UnavailableError as error:
-        # A retry policy would also retry when somebody terminates the run.
-        if context.retry_number >= len(_PAUSES_S):
-            raise
-        raise dg.RetryRequested(len(_PAUSES_S), _PAUSES_S[context.retry_number]) from error
+    ) as jobs:
+        pauses_s = iter(_PAUSES_S)
+        while True:
+            held = archive.objects(source.PRODUCT.provider)
+            wanted = source.remotes(origin, context.partition_keys, boxes, held, ledger.jobs())
+            try:
+                return store.acquire(jobs, jobs.answered(wanted))
+            except UnavailableError as error:
+                pause_s = next(pauses_s, None)
+                if pause_s is None:
+                    raise
+                context.log.warning(f"{error}\nTrying again in {pause_s} s; the jobs at the CDS go on meanwhile.")
+            time.sleep(pause_s)
 
 
-def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
-    """Whether somebody terminated the run or the one that it is a part of; else its process ends for other reasons."""
-    ids = [context.run.run_id, context.run.tags.get(PART_OF)]
-    runs = context.instance.get_runs(dg.RunsFilter(run_ids=[run_id for run_id in ids if run_id]))
-    return any(run.status in _ENDING for run in runs)
+def _state_of(instance: dg.DagsterInstance, run_id: str) -> cds.RunState:
+    """Whether a run goes on, or somebody terminated it or the one that it is a part of, or it ended otherwise."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return cds.RunState.ENDED
+    whole = instance.get_run_by_id(run.tags[PART_OF]) if PART_OF in run.tags else None
+    if any(found.status in _ENDING for found in (run, whole) if found):
+        return cds.RunState.CANCELLED
+    return cds.RunState.ENDED if run.is_finished else cds.RunState.WAITS
 
 
 def _there(status: Mapping[str, str]) -> str:
