@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "7"
+GENERATOR = "8"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"

@@ -42,7 +42,7 @@ def write(folder: Path, land: Landscape, glacier_ids: tuple[str, ...]) -> list[s
     Returns:
         Names of the tiles.
     """
-    surfaces = [_Surface(member) for glacier_id in glacier_ids for member in land.of(glacier_id)]
+    surfaces = [Surface(member) for glacier_id in glacier_ids for member in land.of(glacier_id)]
     degrees = {corner for surface in surfaces for corner in surface.corners}
     names = []
     for south, west in sorted(degrees):
@@ -53,7 +53,7 @@ def write(folder: Path, land: Landscape, glacier_ids: tuple[str, ...]) -> list[s
     return names
 
 
-class _Surface:
+class Surface:
     """Elevation over one outline: the order of its points along the main line gives the share of it that is lower."""
 
     def __init__(self, member: Member) -> None:
@@ -92,7 +92,7 @@ class _Surface:
         return 0.4 * shapely.distance(points, self._line) - along
 
 
-def _write_tile(path: Path, south: int, west: int, surfaces: list[_Surface]) -> None:
+def _write_tile(path: Path, south: int, west: int, surfaces: list[Surface]) -> None:
     import rasterio
     from rasterio import Affine
     from rasterio.features import rasterize

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arctic_assets.sample.common import NOTICE
 from arctic_assets.sample.rgi7 import Former, Landscape, utm_zone
@@ -76,18 +77,45 @@ def write(folder: Path, land: Landscape, glacier_ids: tuple[str, ...]) -> dict[s
             for rgi6_id in weights:
                 outline = land.former[rgi6_id]
                 path = folder / rgi6_id[:8] / f"{rgi6_id}_thickness.tif"
-                ice[rgi6_id] = _write_dome(path, outline, _mean_m(rgi6_id, outline.area_km2), most)
+                ice[rgi6_id] = _write_dome(path, dome(outline, mean_m(rgi6_id, outline.area_km2), most))
     return ice
 
 
-def _mean_m(rgi6_id: str, area_km2: float) -> float:
+def mean_m(rgi6_id: str, area_km2: float) -> float:
+    """Mean thickness of an RGI6 outline."""
     factor, power = _SCALING
     return CONSENSUS_MEAN_M.get(rgi6_id, 1000 * factor * area_km2 ** (power - 1))
 
 
-def _write_dome(path: Path, outline: Former, mean_m: float, most_cells: int) -> Ice:
+@dataclass(frozen=True)
+class Dome:
+    """Thickness of one outline, m, on a grid of a UTM zone; 0 outside.
+
+    Attributes:
+        thickness: shape (rows, cols).
+        cell_m: edge of a cell, m.
+        left, top: upper left corner, m.
+        epsg: code of the zone.
+    """
+
+    thickness: NDArray[np.float32]
+    cell_m: float
+    left: float
+    top: float
+    epsg: int
+
+    def at(self, lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Thickness of the cells that points lie in, shape (n, 2) to (n,); 0 outside."""
+        x, y = _to_utm(self.epsg).transform(*lonlat.T)
+        column, row = np.floor((x - self.left) / self.cell_m), np.floor((self.top - y) / self.cell_m)
+        rows, columns = self.thickness.shape
+        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+        at = np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)
+        return np.where(inside, self.thickness[at], 0.0)
+
+
+def dome(outline: Former, mean_m: float, most_cells: int = _MOST_CELLS) -> Dome:
     """Thickness grows with the root of the distance to the margin, as over a bed without strength."""
-    import rasterio
     import shapely
     from rasterio import Affine
     from rasterio.features import rasterize
@@ -109,16 +137,24 @@ def _write_dome(path: Path, outline: Former, mean_m: float, most_cells: int) -> 
     # The volume is that of the outline, however well the cells fit it.
     factor = mean_m * area_km2 * 1e6 / (rise.sum() * cell**2)
     steps = np.maximum(np.rint(factor * rise / _STEP_M), 1) * _STEP_M
-    thickness = np.where(mask, steps, 0).astype(np.float32)
+    return Dome(np.where(mask, steps, 0).astype(np.float32), cell, left, top, epsg)
+
+
+def _write_dome(path: Path, found: Dome) -> Ice:
+    import rasterio
+    from rasterio import Affine
+
+    thickness, cell = found.thickness, found.cell_m
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
-        path, "w", driver="GTiff", width=shape[1], height=shape[0], count=1, dtype="float32",
-        crs=f"EPSG:{epsg}", transform=transform, compress="deflate", predictor=3,
+        path, "w", driver="GTiff", width=thickness.shape[1], height=thickness.shape[0], count=1, dtype="float32",
+        crs=f"EPSG:{found.epsg}", transform=Affine(cell, 0, found.left, 0, -cell, found.top), compress="deflate",
+        predictor=3,
     ) as raster:  # fmt: skip
         raster.write(thickness, 1)
         raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=NOTICE, TIFFTAG_SOFTWARE="arctic_assets.sample")
     volume = float(thickness.sum(dtype=np.float64)) * cell**2 / 1e9
-    return Ice(volume, float(mask.sum()) * cell**2 / 1e6, float(thickness.max()))
+    return Ice(volume, float((thickness > 0).sum()) * cell**2 / 1e6, float(thickness.max()))
 
 
 @cache

@@ -1,16 +1,17 @@
 """ITS_LIVE annual mosaics: speed, error and count per region and year, as sparse tiled GeoTIFFs.
 
-Here: a smooth profile of speed along each main centreline, in a strip of cells around it and nowhere else. Beyond that
-what real mosaics do: early years that hold parts of the lines or nearly nothing, years without a mosaic, a year that
-only version 2.1 has, cells without error or count, an error band with a wrong nodata tag. Ice below 5 km2 is not
-measured, as in the product.
+Here: a smooth profile of speed along each main centreline, in a strip of cells around it and nowhere else. Ice moves as
+its thickness and slope make it (`flow`); that of an archipelago, which is too thin and flat for that, slides. Beyond
+that what real mosaics do: early years that hold parts of the lines or nearly nothing, years that lack the fast or the
+slow outlets of an archipelago or most of them, years without a mosaic, a year that only version 2.1 has, cells without
+error or count, an error band with a wrong nodata tag. Ice below 5 km2 is not measured, as in the product.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arctic_assets.glaciers import Glacier
+from arctic_assets.sample import farinotti
 from arctic_assets.sample.common import NOTICE, generator
-from arctic_assets.sample.rgi7 import Landscape, Member
+from arctic_assets.sample.flow import flow
+from arctic_assets.sample.rgi7 import Former, Landscape, Member
 from arctic_assets.sources.itslive import CLIMATOLOGY, FILL, Mosaic
 
 Floats = NDArray[np.float64]
@@ -36,6 +39,10 @@ SPOILT_YEAR = 2003
 """In this year the first tenth of each line has no error (32767) and the last tenth no count, but a speed."""
 FASTER_PER_YEAR = 0.003
 """Of the speed of an average year, which is that of 2005 without its cycle."""
+MANY = 50
+"""A glacier of more members is an archipelago."""
+LACKING = {1990: (0.0, 0.7), 1998: (0.1, 1.0), 2000: (0.0, 0.6), 2002: (0.4, 1.0), 2006: (0.9, 1.0), 2009: (0.0, 0.55)}
+"""Years in which some outlets of an archipelago hold data: between these shares of their length, slow ones first."""
 _SPOILT = 0.1
 _HALF_WIDTH_M = 100.0
 _TILE = 256
@@ -61,6 +68,9 @@ class VelocityTruth:
         count: image pairs of every cell.
         version: v2 or v2.1.
         n_outlets: lines that hold data.
+        thickness_m: mean thickness of the ice along the lines of all members that is faster than the error of its
+            cells: what an inversion of speed and slope must find. Of the climatology only; None where all is slower,
+            and for an archipelago.
     """
 
     speed_m_yr: float
@@ -70,6 +80,7 @@ class VelocityTruth:
     count: int
     version: str
     n_outlets: int
+    thickness_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,11 +90,16 @@ class _State:
     part: tuple[float, float]
     quality: str
     spoilt: bool = False
+    outlets: tuple[float, float] = (0.0, 1.0)
+
+    def has(self, rank: Any) -> Any:
+        """Whether outlets of a rank hold data; those of no archipelago, whose rank is NaN, always do."""
+        return np.logical_not((rank < self.outlets[0]) | (rank > self.outlets[1]))
 
 
 @dataclass(frozen=True)
 class _Stream:
-    """A main centreline with its speed: v(s) = top * (0.2 + 0.8 sin(pi s)), s from 0 at the head to 1.
+    """A main centreline with its speed: v(s) = top * `_profile`(s), s from 0 at the head to 1.
 
     Attributes:
         glacier_id: its glacier.
@@ -92,6 +108,9 @@ class _Stream:
         top_m_yr: largest speed of an average year.
         is_measured: it holds data.
         is_marine: it ends in the sea.
+        rank: share of the length of an archipelago's outlets in slower ones; NaN for all others.
+        thickness_m, moving: mean thickness of, and share of its length with, ice faster than the climatology's error;
+            None and 0 where there is none.
     """
 
     glacier_id: str
@@ -100,10 +119,14 @@ class _Stream:
     top_m_yr: float
     is_measured: bool
     is_marine: bool
+    rank: float = np.nan
+    thickness_m: float | None = None
+    moving: float = 0.0
 
     def mean(self, part: tuple[float, float]) -> float:
         """Mean speed between two s, m yr-1: the integral of v(s)."""
         a, b = part
+        # the integral of `_profile`
         wave = (np.cos(np.pi * a) - np.cos(np.pi * b)) / (np.pi * (b - a))
         return self.top_m_yr * float(0.2 + 0.8 * wave)
 
@@ -128,6 +151,7 @@ class _Region:
         self.code = code
         self.streams = [stream for stream in streams if stream.is_measured]
         west, south, east, north = np.array([s.line.bounds for s in streams]).T
+        self.ranks = np.array([stream.rank for stream in self.streams])
         self.left = float(np.floor(west.min() / CELL_M) - 12) * CELL_M
         self.top = float(np.ceil(north.max() / CELL_M) + 12) * CELL_M
         self.width = int((east.max() - self.left) // CELL_M) + 12
@@ -185,7 +209,7 @@ def write(folder: Path, land: Landscape, glaciers: Sequence[Glacier]) -> dict[st
     with rasterio.Env():
         for code in sorted({glacier.itslive_region for glacier in glaciers} - {""}):
             own = [glacier.glacier_id for glacier in glaciers if glacier.itslive_region == code]
-            streams = [stream for glacier_id in own for stream in _streams(glacier_id, land.of(glacier_id))]
+            streams = [stream for glacier_id in own for stream in _streams(glacier_id, land)]
             region = _Region(code, streams)
             if region.streams:
                 _write_region(folder, region)
@@ -199,13 +223,14 @@ def trend_m_yr_per_decade(glacier_id: str, truth: Mapping[int, VelocityTruth]) -
     return 10 * FASTER_PER_YEAR * average
 
 
-def _streams(glacier_id: str, members: Sequence[Member]) -> list[_Stream]:
+def _streams(glacier_id: str, land: Landscape) -> list[_Stream]:
     import shapely
     from pyproj import Geod, Transformer
 
     to_mosaic = Transformer.from_crs(4326, _EPSG, always_xy=True)
     geod = Geod(ellps="WGS84")
-    return [
+    members = land.of(glacier_id)
+    streams = [
         _Stream(
             glacier_id,
             shapely.transform(member.piece.lines[-1], to_mosaic.transform, interleaved=False),
@@ -216,6 +241,31 @@ def _streams(glacier_id: str, members: Sequence[Member]) -> list[_Stream]:
         )
         for member in members
     ]
+    if len(members) > MANY:
+        return _ranked(streams)
+    former = {rgi6_id: land.former[rgi6_id] for rgi6_id in land.weights(glacier_id)}
+    return [_moving(s, m, former) if s.is_measured else s for s, m in zip(streams, members, strict=True)]
+
+
+def _ranked(streams: list[_Stream]) -> list[_Stream]:
+    """Outlets with their rank."""
+    outlets = sorted((s for s in streams if s.is_marine and s.is_measured), key=lambda s: s.top_m_yr)
+    at = np.cumsum([s.length_m for s in outlets])
+    ranks = {id(s): float(rank) for s, rank in zip(outlets, at / at[-1], strict=True)}
+    return [replace(s, rank=ranks.get(id(s), np.nan)) for s in streams]
+
+
+def _moving(stream: _Stream, member: Member, former: Mapping[str, Former]) -> _Stream:
+    """A stream with the speed that its thickness and slope give it in the climatology."""
+    means = [farinotti.mean_m(rgi6_id, outline.area_km2) for rgi6_id, outline in former.items()]
+    least, factor = _QUALITY["mean"][0], _factor(stream.glacier_id, CLIMATOLOGY)
+    found = flow(member, list(former.values()), means, stream.length_m, _profile, least)
+    return replace(stream, top_m_yr=found.top_m_yr / factor, thickness_m=found.thickness_m, moving=found.moving)
+
+
+def _profile(s: Floats) -> Floats:
+    """Speed over the largest one, s from 0 at the head to 1."""
+    return 0.2 + 0.8 * np.sin(np.pi * s)
 
 
 def _version(code: str, year: int) -> str | None:
@@ -230,9 +280,11 @@ def _state(code: str, year: int) -> _State:
         return _State((0.0, 1.0), "mean")
     if (code, year) in NEARLY_EMPTY:
         return _State((0.0, 0.005), "sparse")
+    outlets = LACKING.get(year, (0.0, 1.0))
     if year < _FULL_FROM:
-        return _State(_PARTS[(year + int(code[3:5])) % len(_PARTS)], "sparse")
-    return _State((0.0, 1.0), "full" if year < _DENSE_FROM else "dense", spoilt=year == SPOILT_YEAR)
+        return _State(_PARTS[(year + int(code[3:5])) % len(_PARTS)], "sparse", outlets=outlets)
+    quality = "full" if year < _DENSE_FROM else "dense"
+    return _State((0.0, 1.0), quality, spoilt=year == SPOILT_YEAR, outlets=outlets)
 
 
 @cache
@@ -253,8 +305,7 @@ def _truth(code: str, streams: Sequence[_Stream]) -> dict[str, dict[int, Velocit
         own = [stream for stream in lines if stream.is_measured]
         if not own:
             continue
-        length_m = sum(stream.length_m for stream in own)
-        share = length_m / sum(stream.length_m for stream in lines)
+        all_m = sum(stream.length_m for stream in lines)
         for year in (CLIMATOLOGY, *range(FIRST_YEAR, LAST_YEAR + 1)):
             version = _version(code, year)
             if version is None:
@@ -262,13 +313,31 @@ def _truth(code: str, streams: Sequence[_Stream]) -> dict[str, dict[int, Velocit
             state = _state(code, year)
             first, last = state.part
             part = (first + _SPOILT, last - _SPOILT) if state.spoilt else state.part
-            means = [sum(s.mean(along) * s.length_m for s in own) / length_m for along in (part, (0.0, 1.0))]
-            speed, whole_line = (mean * _factor(glacier_id, year) for mean in means)
+            seen = [s for s in own if state.has(s.rank)]
+            seen_m = sum(s.length_m for s in seen)
             sigma, count = _QUALITY[state.quality]
             truth.setdefault(glacier_id, {})[year] = VelocityTruth(
-                speed, whole_line, sigma, share * (part[1] - part[0]), count, version, len(own)
+                speed_m_yr=_mean(seen, part) * _factor(glacier_id, year),
+                whole_line_m_yr=_mean(own, (0.0, 1.0)) * _factor(glacier_id, year),
+                sigma_m_yr=sigma,
+                coverage_fraction=seen_m / all_m * (part[1] - part[0]),
+                count=count,
+                version=version,
+                n_outlets=len(seen),
+                thickness_m=_thickness(streams, glacier_id) if year == CLIMATOLOGY else None,
             )
     return truth
+
+
+def _mean(streams: Sequence[_Stream], part: tuple[float, float]) -> float:
+    """Mean speed of an average year along parts of lines."""
+    return sum(s.mean(part) * s.length_m for s in streams) / sum(s.length_m for s in streams)
+
+
+def _thickness(streams: Sequence[_Stream], glacier_id: str) -> float | None:
+    """Mean thickness of a glacier's ice that is faster than the climatology's error."""
+    found = [(s.thickness_m, s.moving * s.length_m) for s in streams if s.glacier_id == glacier_id and s.thickness_m]
+    return sum(mean * length for mean, length in found) / sum(length for _, length in found) if found else None
 
 
 def _write_region(folder: Path, region: _Region) -> None:
@@ -295,9 +364,9 @@ def _write_region(folder: Path, region: _Region) -> None:
 def _write_speed(path: Path, region: _Region, state: _State, tops: Floats, steps: Floats) -> None:
     with _new(path, region, "float32", -FILL) as raster:
         for tile in region.tiles:
-            speed = tops[tile.stream] * (0.2 + 0.8 * np.sin(np.pi * tile.s))
+            speed = tops[tile.stream] * _profile(tile.s)
             step = steps[tile.stream]
-            _put(raster, tile, np.rint(speed / step) * step, -FILL, state.part, state.part)
+            _put(raster, region, tile, np.rint(speed / step) * step, -FILL, state, state.part)
 
 
 def _write_constant(path: Path, region: _Region, state: _State, band: str) -> None:
@@ -312,7 +381,7 @@ def _write_constant(path: Path, region: _Region, state: _State, band: str) -> No
         part = (first, last - _SPOILT) if state.spoilt else state.part
     with _new(path, region, dtype, 0) as raster:
         for tile in region.tiles:
-            _put(raster, tile, np.full(tile.s.shape, value), missing, part, state.part)
+            _put(raster, region, tile, np.full(tile.s.shape, value), missing, state, part)
 
 
 def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
@@ -331,17 +400,19 @@ def _new(path: Path, region: _Region, dtype: str, nodata: int) -> Any:
 
 def _put(
     raster: Any,
+    region: _Region,
     tile: _Tile,
     values: NDArray[Any],
     missing: int,
+    state: _State,
     part: tuple[float, float],
-    shown: tuple[float, float],
 ) -> None:
-    """Write the values of a part of the lines, where the tile has speeds (`shown`): others take no room in the file."""
+    """Write the values of a part of the lines, where the tile has speeds: others take no room in the file."""
     from rasterio.windows import Window
 
-    if ((tile.s >= shown[0]) & (tile.s <= shown[1])).any():
-        here = (tile.s >= part[0]) & (tile.s <= part[1])
+    has = state.has(region.ranks[tile.stream])
+    if (has & (tile.s >= state.part[0]) & (tile.s <= state.part[1])).any():
+        here = has & (tile.s >= part[0]) & (tile.s <= part[1])
         cells = np.full(tile.shape, missing, dtype=raster.dtypes[0])
         cells[tile.rows[here], tile.cols[here]] = values[here]
         raster.write(cells, 1, window=Window(tile.col, tile.row, tile.shape[1], tile.shape[0]))

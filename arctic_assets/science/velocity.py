@@ -1,7 +1,7 @@
 """Speed of the ice along centrelines from gridded annual velocities.
 
 Here: points along a line, the grid cells under them, means along the line with their uncertainty and coverage, series
-that do not change with what was measured, and means over the outlets of a group.
+that do not change with what was measured, and which outlets of a group count.
 Not here: opening rasters (`sources.itslive`), which line is a glacier's centreline, trends.
 
 A point takes the cell it lies in. Interpolation between cells would carry every gap into its neighbours, and would
@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from arctic_assets.errors import SourceError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from affine import Affine
     from shapely import LineString
 
@@ -29,6 +28,8 @@ Floats = NDArray[np.float64]
 SPACING_M = 120.0
 #: A year in which less of the line was measured has no mean.
 LEAST_COVERAGE = 0.5
+#: Part of sum(w v0) that the measured part must hold: of ice that hardly moves nothing follows for the rest.
+LEAST_MOTION = 0.2
 #: Latitude of true scale of EPSG:3413, degrees.
 _TRUE_SCALE_LATITUDE = 70.0
 _KM = 1000.0
@@ -220,101 +221,88 @@ def line_mean(v: ArrayLike, v_error: ArrayLike, count: ArrayLike, weights_m: Arr
     )
 
 
-def gap_reason(coverage_fraction: float) -> str:
+def gap_reason(coverage_fraction: float, is_group: bool = False) -> str:
     """Why a year has no mean speed."""
-    return f"low_coverage: {coverage_fraction:.0%} of the centreline has a speed, {LEAST_COVERAGE:.0%} are needed"
+    of = "of the outlets' centrelines" if is_group else "of the centreline"
+    rest = ", outlets of which less than that was measured left out" if is_group else ""
+    return f"low_coverage: {coverage_fraction:.0%} {of} has a speed, {LEAST_COVERAGE:.0%} are needed{rest}"
 
 
-def homogenised(v: ArrayLike, weights_m: ArrayLike, v0: ArrayLike | None = None) -> Floats:
+def outlets_measured(valid: ArrayLike, weights_m: ArrayLike, outlet: ArrayLike) -> NDArray[np.bool_]:
+    """Which outlets of a group (an archipelago, an ice cap) count: half of their line was measured, as of a glacier's.
+
+    A group is one line, made of the lines of its outlets: `line_mean` and `homogenised` of all points together are its
+    means, weighted by length, and its coverage is the measured part of the length of all outlets.
+
+    Args:
+        valid: the points that have a speed and an error, shape (years, points).
+        weights_m: length of each point's piece, m, shape (points,).
+        outlet: number of the outlet that each point belongs to, from 0, shape (points,).
+
+    Returns:
+        Shape (years, outlets).
+    """
+    w, own = np.asarray(weights_m, dtype=np.float64), np.asarray(outlet)
+    measured = np.stack([np.bincount(own, np.asarray(year, dtype=bool) * w) for year in np.asarray(valid)])
+    return np.asarray(measured / np.bincount(own, w) >= LEAST_COVERAGE)
+
+
+class Homogenised(NamedTuple):
+    """Mean speed of the whole line, one per year: both of shape (years,), NaN where too little is known.
+
+    Attributes:
+        speed_m_yr: mean speed.
+        sigma_m_yr: its standard deviation, errors of a year fully correlated.
+    """
+
+    speed_m_yr: Floats
+    sigma_m_yr: Floats
+
+
+def homogenised(
+    v: ArrayLike, v_error: ArrayLike, weights_m: ArrayLike, v0: ArrayLike, v0_error: ArrayLike
+) -> Homogenised:
     """Mean speed per year that does not change with which part of the line was measured.
 
-    The ratio to the long-term speed, r_i = v_i(t) / v0_i, averaged over the measured points (weighted by length),
-    times the mean of v0 over the whole line.
+    The ratio estimator (Cochran 1977, Sampling Techniques, chapter 6) with the long-term speed v0 as the auxiliary
+    variable: over the measured points m, w being their lengths,
+
+        V = R mean(v0),  R = sum_m(w v) / sum_m(w v0),
+
+    mean(v0) being that of the whole line. It is the mean of the ratios v / v0 weighted by w v0, not by w: so it is the
+    plain mean where all of the line was measured, also when its parts change differently, and a head that hardly
+    moves, whose ratio is noise, weighs little. What was not measured is taken to have changed as the rest has.
+
+    Its error, to first order: sigma² = [mean(v0) sum_m(w s) / sum_m(w v0)]² from the errors s of the year, and
+    [V (sum_m(w s0) / sum_m(w v0) - sum(w s0) / sum(w v0))]² from those of v0, s0, both fully correlated along the line
+    and independent of each other. The second is 0 where all of the line was measured: v0 then cancels.
 
     Args:
         v: speed, m yr-1, shape (years, points), NaN where missing.
+        v_error: its error, same shape. A speed without an error does not count.
         weights_m: length of each point's piece, m, shape (points,).
-        v0: long-term speed of each point, m yr-1, shape (points,): the climatology. None: the mean over the years of
-            `v`, which makes the result depend on which years are given.
+        v0: long-term speed of each point, m yr-1, shape (points,): the climatology.
+        v0_error: its error, same shape. The whole line is that of the points which have both.
 
     Returns:
-        m yr-1, shape (years,); NaN in years in which less than half of the line was measured, and in all of them where
-        less than half of it has a long-term speed.
+        NaN in years in which less than half of the line was measured, or a part that holds less than a fifth of
+        sum(w v0); in all of them where less than half of the line has a long-term speed.
     """
-    speed, w = np.asarray(v, dtype=np.float64), np.asarray(weights_m, dtype=np.float64)
-    if v0 is None:
-        known = np.isfinite(speed)
-        total = np.where(known, speed, 0).sum(axis=0)
-        long_term = total / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-    else:
-        long_term = np.asarray(v0, dtype=np.float64)
-    base = np.isfinite(long_term) & (long_term > 0)
-    if not base.any() or (base * w).sum() / w.sum() < LEAST_COVERAGE:
-        return np.full(speed.shape[0], np.nan)
-    speed, long_term, wb = speed[:, base], long_term[base], w[base]
-    valid = np.isfinite(speed)
-    sampled = (valid * wb).sum(axis=1)
-    over = np.where(sampled / w.sum() < LEAST_COVERAGE, np.nan, sampled)
-    ratio = (np.where(valid, speed / long_term, 0) * wb).sum(axis=1) / over
-    return np.asarray(ratio * (long_term * wb).sum() / wb.sum())
-
-
-def length_weighted(outlets: pd.DataFrame) -> pd.DataFrame:
-    """Mean speed over the outlets of a group (an archipelago, an ice cap), per year, weighted by their lengths.
-
-    mean = sum(L v) / sum(L) over the outlets that have a speed; sigma likewise (correlated), and
-    sqrt(sum((L s)²)) / sum(L) from the independent ones.
-
-    Args:
-        outlets: one row per outlet and year, measured or not: year, length_km, sampled_length_km, speed_m_yr (NaN where
-            low coverage), speed_sigma_m_yr, speed_sigma_independent_m_yr, speed_homogenised_m_yr, count_median.
-
-    Returns:
-        One row per year with at least one measured outlet, sorted: the columns of the table velocity from speed_m_yr
-        to sampled_length_km. `length_km` is that of all outlets, `sampled_length_km` the measured part of those in the
-        mean, `coverage_fraction` their quotient, `count_median` the median of the outlets'. The homogenised speed is
-        over the outlets that have one, and missing where none has.
-    """
-    import pandas as pd
-
-    rows = outlets.assign(is_in=outlets["speed_m_yr"].notna())
-    length = rows["length_km"].where(rows["is_in"], 0.0)
-    has_ratio = rows["is_in"] & rows["speed_homogenised_m_yr"].notna()
-    sums = (
-        pd.DataFrame(
-            {
-                "year": rows["year"],
-                "over": length,
-                "n_outlets": rows["is_in"].astype(int),
-                "length_km": rows["length_km"],
-                "sampled_length_km": rows["sampled_length_km"].where(rows["is_in"], 0.0),
-                "speed": (length * rows["speed_m_yr"]).fillna(0.0),
-                "sigma": (length * rows["speed_sigma_m_yr"]).fillna(0.0),
-                "squares": ((length * rows["speed_sigma_independent_m_yr"]) ** 2).fillna(0.0),
-                "ratio_over": length.where(has_ratio, 0.0),
-                "ratio": (length * rows["speed_homogenised_m_yr"]).where(has_ratio, 0.0),
-            }
-        )
-        .groupby("year")
-        .sum()
-    )
-    sums = sums[sums["n_outlets"] > 0]
-    speed, sigma = sums["speed"] / sums["over"], sums["sigma"] / sums["over"]
-    counts = rows[rows["is_in"]].groupby("year")["count_median"].median()
-    return pd.DataFrame(
-        {
-            "speed_m_yr": speed,
-            "speed_sigma_m_yr": sigma,
-            "speed_sigma_independent_m_yr": np.sqrt(sums["squares"]) / sums["over"],
-            "speed_homogenised_m_yr": sums["ratio"] / sums["ratio_over"].where(sums["ratio_over"] > 0),
-            "coverage_fraction": sums["sampled_length_km"] / sums["length_km"],
-            "count_median": counts.reindex(sums.index),
-            "below_noise": speed < 2 * sigma,
-            "n_outlets": sums["n_outlets"],
-            "length_km": sums["length_km"],
-            "sampled_length_km": sums["sampled_length_km"],
-        }
-    ).reset_index()
+    speed, error = np.asarray(v, dtype=np.float64), np.asarray(v_error, dtype=np.float64)
+    long_term, long_error = np.asarray(v0, dtype=np.float64), np.asarray(v0_error, dtype=np.float64)
+    w = np.asarray(weights_m, dtype=np.float64)
+    base = np.isfinite(long_term) & np.isfinite(long_error)
+    whole, whole_error = ((np.where(base, of, 0) * w).sum() for of in (long_term, long_error))
+    if (base * w).sum() < LEAST_COVERAGE * w.sum() or not whole > 0:
+        return Homogenised(np.full(len(speed), np.nan), np.full(len(speed), np.nan))
+    valid = np.isfinite(speed) & np.isfinite(error) & base
+    over, over_error = ((np.where(valid, of, 0) * w).sum(axis=1) for of in (long_term, long_error))
+    enough = ((valid * w).sum(axis=1) >= LEAST_COVERAGE * w.sum()) & (over >= LEAST_MOTION * whole)
+    over = np.where(enough, over, np.nan)
+    mean_per_sum = whole / (base * w).sum() / over
+    found = (np.where(valid, speed, 0) * w).sum(axis=1) * mean_per_sum
+    own = (np.where(valid, error, 0) * w).sum(axis=1) * mean_per_sum
+    return Homogenised(found, np.hypot(own, found * (over_error / over - whole_error / whole)))
 
 
 def _median(values: Floats) -> Floats:

@@ -66,7 +66,12 @@ class Thickness(Table):
         hard=(0, 50),
         uncertainty="volume_sigma_km3 times density / 361.8",
     )
-    density_kg_m3: float = column("Ice density used", unit="kg m-3", hard=(850, 920), uncertainty="a setting")
+    density_kg_m3: float = column(
+        "Ice density that mass_gt is computed with; of sia_check also that of the inversion",
+        unit="kg m-3",
+        hard=(850, 920),
+        uncertainty="a setting",
+    )
     rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
     sigma_kind: str = column(
         "What thickness_sigma_m is: the record's bands, the product's own error, the larger of both products' error "
@@ -94,6 +99,11 @@ class Thickness(Table):
         uncertainty="a band itself",
     )
     record_is_lower_bound: bool = column("True up to 100 m, where the record says more than 50 per cent")
+    parameters: str | None = column(
+        "Constants of the shallow-ice inversion, and the share of its cells in glaciers that end in the sea; the "
+        "sliding (beta) and the sigmas are assumed",
+        nullable=True,
+    )
 
 
 class Volume(Table):

@@ -8,7 +8,11 @@ from arctic_assets.tables.base import Table, column
 
 
 class Velocity(Table):
-    """Annual mean speed along the centreline; years in which less than half of the line was measured have no row."""
+    """Annual mean speed along the centreline; years in which less than half of the line was measured have no row.
+
+    The line of a group is made of the centrelines of all its outlets. Of these count, year by year, the outlets of
+    which at least half was measured.
+    """
 
     class Config:
         """Name and grain."""
@@ -20,7 +24,8 @@ class Velocity(Table):
     glacier_id: str = column("Glacier: id in the registry", key=True)
     year: int = column("Calendar year", key=True, hard=(1900, 2100))
     speed_m_yr: float = column(
-        "Mean surface speed along the centreline, weighted by length; along those of all measured outlets of a group",
+        "Mean surface speed along the measured part of the centreline, of a group of those of its outlets, weighted by "
+        "length",
         unit="m yr-1",
         hard=(0, 3000),
         warn=(0, 1500),
@@ -33,12 +38,20 @@ class Velocity(Table):
         "The same with independent errors of the sampled cells: the lower limit", unit="m yr-1", hard=(0, 1000)
     )
     speed_homogenised_m_yr: float | None = column(
-        "Mean of the ratio to the long-term speed of each point, times the long-term mean of the whole line: free of "
-        "changes in which part of the line was measured",
+        "Speed of the measured part over its long-term speed, times the long-term speed of the whole line: free of "
+        "changes in which part of the line, or which outlets of a group, were measured; missing where that part makes "
+        "less than a fifth of the long-term motion",
         unit="m yr-1",
         nullable=True,
         hard=(0, 3000),
-        uncertainty="speed_sigma_m_yr",
+        uncertainty="speed_homogenised_sigma_m_yr",
+    )
+    speed_homogenised_sigma_m_yr: float | None = column(
+        "Uncertainty of the homogenised speed: that of the year's speeds, errors along the line fully correlated, and, "
+        "where not all of the line was measured, that of the long-term speeds",
+        unit="m yr-1",
+        nullable=True,
+        hard=(0, 3000),
     )
     coverage_fraction: float = column(
         "Part of the length of the centreline with a speed and an error; for a group, of all its outlets' lines",

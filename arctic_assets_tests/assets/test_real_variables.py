@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -20,11 +21,12 @@ from pyproj import Geod, Transformer
 from rasterio.warp import Resampling, reproject
 
 from arctic_assets.automation.build import Extent
+from arctic_assets.definitions import build_defs
 from arctic_assets.sources import dem, itslive
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import MassBalance, Thickness, Velocity
 from arctic_assets_tests.sources.test_rgi7 import write_zip
-from arctic_assets_tests.testkit.platform import SHARED, Platform, needs_shared, platform
+from arctic_assets_tests.testkit.platform import SHARED, Platform, copy_of, needs_shared, platform
 
 pytestmark = needs_shared
 
@@ -183,6 +185,25 @@ def test_columbia_shallow_ice(columbia: Platform) -> None:
     assert 300 < found["thickness_m"] < 800 and 500 < found["thickness_max_m"] <= 1700
     assert 0.1 < found["thickness_sigma_m"] / found["thickness_m"] < 0.4
     assert found["volume_km3"] == pytest.approx(found["thickness_m"] * found["ice_area_km2"] / 1000)
+
+
+def test_constants_of_the_shallow_ice_check_are_configuration(columbia: Platform, tmp_path: Path) -> None:
+    """Columbia Glacier ends in the sea: with more sliding there the same speed needs less ice, and the row says so."""
+    before = columbia.rows(Thickness).iloc[0]
+    assert "beta_marine=0.5" in before["parameters"] and before["parameters"].endswith("marine_share=1")
+    fresh = copy_of(columbia, tmp_path)
+    key = dg.AssetKey(["derived", "thickness"])
+    job = build_defs(fresh.current).resolve_implicit_job_def_def_for_assets([key])
+    assert job is not None
+    config = {"ops": {"derived__thickness": {"config": {"beta_marine": 0.8, "density_kg_m3": 900.0}}}}
+    with fresh.instance() as instance:
+        job.execute_in_process(instance=instance, asset_selection=[key], partition_key="columbia", run_config=config)
+    found = fresh.rows(Thickness).iloc[0]
+    assert found["thickness_m"] == pytest.approx(
+        before["thickness_m"] * (0.2 / 0.5) ** 0.25 * (917 / 900) ** 0.75, rel=0.01
+    )
+    assert "density_kg_m3=900, beta=0.25, beta_marine=0.8" in found["parameters"]
+    assert found["density_kg_m3"] == 900 and found["mass_gt"] == pytest.approx(0.9 * found["volume_km3"])
 
 
 def test_columbia_says_what_is_missing(columbia: Platform) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pyproj import Geod
 
 from arctic_assets.sample import Truth
+from arctic_assets.science.sia import SiaParameters
 from arctic_assets.tables import Area, AreaChange, Outline, Thickness, Volume
 from arctic_assets_tests.testkit.platform import Platform
 from arctic_assets_tests.testkit.truth import assert_sigma_is_fair
@@ -231,6 +232,29 @@ def test_shallow_ice_check_never_enters_the_mean(thick: pd.DataFrame, truth: Tru
             thick.loc[("farinotti2019", name), "thickness_m"] + thick.loc[("millan2022", name), "thickness_m"]
         ) / 2
         assert row["thickness_m"] == pytest.approx(without, rel=0.02), name
+
+
+def test_shallow_ice_check_is_the_thickness_of_the_ice_that_moves(thick: pd.DataFrame, truth: Truth) -> None:
+    """The sample's speeds follow from its domes and slopes: read back, they are the domes under the fast cells."""
+    check = thick.loc["sia_check"]
+    put = pd.Series({name: put_in.speed[0]["thickness_m"] for name, put_in in truth.glaciers.items() if put_in.speed})
+    true = put[check.index].dropna().astype(float)
+    assert set(check.index) - set(true.index) == {"novaya_zemlya"}  # thin, flat and fast: it slides
+    assert len(true) >= 9
+    error = (check["thickness_m"][true.index] - true).abs()
+    assert (error < 2 * check["thickness_sigma_m"][true.index]).all()
+    assert (error < 0.15 * true).all()
+    assert check["thickness_sigma_m"].div(check["thickness_m"]).between(0.1, 0.4).all()
+
+
+def test_shallow_ice_constants_stand_in_the_row(thick: pd.DataFrame) -> None:
+    check = thick.loc["sia_check"]
+    assert thick.drop("sia_check")["parameters"].isna().all()
+    assert check["parameters"].str.startswith(SiaParameters().text + ", marine_share=").all()
+    share = check["parameters"].str.extract(r"marine_share=(.*)")[0].astype(float)
+    assert share["parrish"] == 1 and share["engabreen"] == 0 and 0.3 < share["novaya_zemlya"] < 0.7
+    assert (check["density_kg_m3"] == SiaParameters().density_kg_m3).all()
+    np.testing.assert_allclose(check["mass_gt"], check["volume_km3"] * check["density_kg_m3"] / 1000)
 
 
 def test_volume_of_every_inventory_is_static(

@@ -11,6 +11,7 @@ import pytest
 
 from arctic_assets import literature
 from arctic_assets.sample import Truth
+from arctic_assets.sample.itslive import LACKING
 from arctic_assets.tables import BalancePeriod, MassBalance, Trend, Velocity
 from arctic_assets_tests.testkit.platform import Platform
 from arctic_assets_tests.testkit.truth import assert_sigma_is_fair
@@ -76,6 +77,37 @@ def test_homogenised_speed_is_that_of_the_whole_line(speed: pd.DataFrame) -> Non
     assert plain[partly].median() > 0.1
 
 
+def test_speed_of_the_archipelago_does_not_follow_which_outlets_were_measured(
+    whole_sample: Platform, speed: pd.DataFrame
+) -> None:
+    """Years without the fast outlets, or without the slow ones; one that had a tenth of them is a gap."""
+    own = speed[speed["glacier_id"] == ARCHIPELAGO].set_index("year")
+    some = own[own["n_outlets"] < own["n_outlets"].max()]
+    assert set(some.index) == set(LACKING) - {2006}
+    plain = some["speed_m_yr"] / some["put_whole_line_m_yr"] - 1
+    assert plain.min() < -0.1 and plain.max() > 0.1
+    np.testing.assert_allclose(some["speed_homogenised_m_yr"], some["put_whole_line_m_yr"], rtol=SPEED_RTOL)
+    reason = reasons(whole_sample, "derived/velocity")[f"{ARCHIPELAGO}|2006"]
+    assert reason.startswith("low_coverage: 1") and "of the outlets' centrelines has a speed" in reason
+
+
+def test_uncertainty_of_the_homogenised_speed(speed: pd.DataFrame, truth: Truth) -> None:
+    """That of the cells, made as much larger or smaller as the measured part is slower or faster than the whole; there
+    the long-term speeds, known to 2 m/yr, do not cancel.
+    """
+    error = (speed["speed_homogenised_m_yr"] - speed["put_whole_line_m_yr"]).abs()
+    assert (error < speed["speed_homogenised_sigma_m_yr"]).all()
+    larger = speed["put_whole_line_m_yr"] / speed["put_speed_m_yr"]
+    long_term = speed["glacier_id"].map(lambda name: truth.glaciers[name].speed[0]["whole_line_m_yr"])
+    of_year, of_long_term = (
+        larger * speed["put_sigma_m_yr"],
+        speed["put_whole_line_m_yr"] * 2 * (larger - 1) / long_term,
+    )
+    expected = np.hypot(of_year, of_long_term)
+    np.testing.assert_allclose(speed["speed_homogenised_sigma_m_yr"], expected, rtol=2 * SPEED_RTOL)
+    assert larger.min() < 0.9 and larger.max() > 1.15
+
+
 def test_uncertainty_of_speed_is_that_of_its_cells(speed: pd.DataFrame) -> None:
     """The errors of all cells of a year are one number: fully correlated, the mean has the same."""
     np.testing.assert_allclose(speed["speed_sigma_m_yr"], speed["put_sigma_m_yr"], rtol=1e-9)
@@ -102,7 +134,7 @@ def test_coverage_count_and_version(speed: pd.DataFrame) -> None:
 def test_archipelago_is_the_mean_of_its_outlets(speed: pd.DataFrame, truth: Truth) -> None:
     """Those that end in the sea, weighted by length; not of its 480 members."""
     own = speed[speed["glacier_id"] == ARCHIPELAGO]
-    assert own["n_outlets"].eq(own["put_n_outlets"]).all() and own["n_outlets"].between(100, 250).all()
+    assert own["n_outlets"].eq(own["put_n_outlets"]).all() and own["n_outlets"].between(50, 250).all()
     single = speed[~speed["glacier_id"].isin([ARCHIPELAGO, "parrish"])]
     assert (single["n_outlets"] == 1).all()
     assert (speed.loc[speed["glacier_id"] == "parrish", "n_outlets"] == truth.glaciers["parrish"].n_members).all()

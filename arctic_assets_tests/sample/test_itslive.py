@@ -117,6 +117,34 @@ def test_archipelago(made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: P
     assert 0.98 < put.coverage_fraction < 1
 
 
+def test_years_without_some_outlets(made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: Path) -> None:
+    """The slow ones, the fast ones, or nearly all: the rest is as in other years."""
+    years = [2000, 2001, 2002, 2006]
+    found = means(made[0], land, ARCHIPELAGO, years, tmp_path)
+    put = made[1][ARCHIPELAGO]
+    for year in years:
+        mean = found[year]
+        assert isinstance(mean, velocity.LineMean)
+        assert mean.coverage_fraction == pytest.approx(put[year].coverage_fraction, abs=0.02)
+        if year != 2006:
+            assert mean.speed_m_yr == pytest.approx(put[year].speed_m_yr, rel=0.03)
+    assert put[2000].speed_m_yr < 0.9 * put[2000].whole_line_m_yr
+    assert put[2002].speed_m_yr > 1.1 * put[2002].whole_line_m_yr
+    assert put[2006].coverage_fraction < 0.15 and found[2006].low_coverage  # type: ignore[union-attr]
+    assert put[2000].n_outlets > put[2002].n_outlets > put[2006].n_outlets > 1
+
+
+def test_ice_moves_as_its_thickness_and_slope_make_it(made: tuple[Path, Truth]) -> None:
+    """By the relation written anew: 460 m of ice under a slope of the least 1.5 degrees, of which half slides."""
+    truth = {name: by_year[itslive.CLIMATOLOGY] for name, by_year in made[1].items()}
+    assert {name for name, put in truth.items() if put.thickness_m is None} == {"alexander", ARCHIPELAGO}
+    assert all(put.thickness_m is None for by_year in made[1].values() for year, put in by_year.items() if year)
+    stress = 917 * 9.81 * np.sin(np.radians(1.5))
+    speed = 2 * 2.4e-24 / 4 * stress**3 * 460.8**4 / (1 - 0.5) * 365.25 * 86400
+    assert truth["taku"].thickness_m == pytest.approx(460.8, abs=1)
+    assert 1 < truth["taku"].whole_line_m_yr / speed < 2  # some of it is steeper
+
+
 def test_small_ice_is_not_measured(made: tuple[Path, Truth], land: rgi7.Landscape, tmp_path: Path) -> None:
     root, truth = made
     assert set(glaciers.load().ids) - set(truth) == {"yuri", "west_gulkana"}

@@ -247,7 +247,7 @@ def test_elevations_are_those_of_the_inventory(made: Made, tmp_path: Path) -> No
         assert heights[inside].mean() == pytest.approx(stated.mean(), abs=0.05 * span)
         assert heights[inside].max() == pytest.approx(stated.max(), abs=0.1 * span)
         assert heights[inside].min() == pytest.approx(stated.min(), abs=0.2 * span)
-        steepness = np.degrees(slope(heights, grid.cell_m)[inside])
+        steepness = np.degrees(slope(heights, grid.cell_m, 800)[inside])
         assert 0.5 < np.median(steepness) < 30
 
 

@@ -29,6 +29,21 @@ def test_inversion_undoes_the_forward_model() -> None:
     assert sia_thickness(speed, alpha, p) == pytest.approx(thickness)
 
 
+def test_ice_that_ends_in_the_sea_slides_more() -> None:
+    p = SiaParameters()
+    found = sia_thickness([100, 100], np.radians([3, 3]), p, is_marine=[False, True])
+    assert found == pytest.approx([371.2, 371.2 * ((1 - p.beta_marine) / (1 - p.beta)) ** 0.25], abs=0.05)
+    land, sea = sia_error(found, 100.0, 5.0, np.radians(3), p, is_marine=[False, True]) / found
+    assert land < sea  # the same error of beta is a larger part of what is left
+
+
+def test_all_constants_are_in_the_record() -> None:
+    assert SiaParameters(beta=0.3).text == (
+        "n=3, a=2.4e-24, density_kg_m3=917, beta=0.3, beta_marine=0.5, min_slope_deg=1.5, max_thickness_m=1700, "
+        "smooth_m=800, a_relative_sigma=0.3, beta_sigma=0.25, slope_sigma_deg=0.5"
+    )
+
+
 def test_gaps_stay_gaps() -> None:
     speed = np.ma.masked_values([100.0, np.nan, -3.0, 5.0, -32767.0, 0.0, 100.0], -32767.0)
     alpha = np.radians([3, 3, 3, 3, 3, 3, np.nan])
@@ -63,7 +78,10 @@ def test_error_to_first_order() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n": 0.5}, {"a": 0.0}, {"density_kg_m3": 0.9}, {"beta": 1.0}, {"min_slope_deg": 0.0}, {"max_thickness_m": -1.0}],
+    [
+        *({"n": 0.5}, {"a": 0.0}, {"density_kg_m3": 0.9}, {"beta": 1.0}, {"beta_marine": 1.0}, {"min_slope_deg": 0.0}),
+        *({"max_thickness_m": -1.0}, {"smooth_m": -1.0}, {"beta_sigma": -0.1}),
+    ],
 )
 def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SourceError, match="out of its range"):
@@ -110,7 +128,7 @@ def test_columbia_glacier() -> None:
         return out
 
     speed = np.hypot(on_grid("crop_ALA_G0120_0000_vx.tif"), on_grid("crop_ALA_G0120_0000_vy.tif"))
-    alpha = slope(on_grid("dem_Columbia.tif"), grid.cell_m)
+    alpha = slope(on_grid("dem_Columbia.tif"), grid.cell_m, SiaParameters().smooth_m)
     inside = outline_fraction(outline, grid) > 0.5
     assert inside.sum() * grid.cell_area_m2 / 1e6 == pytest.approx(773.9, rel=0.01)
     thickness = sia_thickness(speed, alpha, speed_sigma_m_yr=np.full(grid.shape, 3.0))[inside]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from numpy.typing import ArrayLike
 from pyproj import Geod
 from rasterio.transform import from_origin
 from shapely import LineString, MultiLineString
 
 from arctic_assets.errors import SourceError
 from arctic_assets.science import velocity
-from arctic_assets.tables.velocity import Velocity
 
 GEOD = Geod(ellps="WGS84")
 COLUMBIA = Path(__file__).parents[3] / "shared/real/columbia"
@@ -142,67 +141,100 @@ def test_independent_errors_are_those_of_a_random_experiment() -> None:
 # --- series ----------------------------------------------------------------------------------------------------------
 
 
+def homogenised(v: ArrayLike, weights_m: ArrayLike, v0: ArrayLike) -> np.ndarray:
+    """Its speed; the errors do not move it."""
+    v, v0 = np.asarray(v), np.asarray(v0)
+    return velocity.homogenised(v, np.ones_like(v), weights_m, v0, np.ones_like(v0)).speed_m_yr
+
+
 def test_coverage_makes_no_trend() -> None:
     """A glacier that never changes, of which the fast half is measured in the later years only."""
-    profile = np.array([10.0, 20, 30, 200, 300, 400])
+    profile = np.array([100.0, 100, 100, 200, 300, 400])
     v = np.tile(profile, (4, 1))
     v[:2, 3:] = NAN
     weights = np.full(6, 120.0)
     plain = velocity.line_mean(v, np.ones_like(v), np.ones_like(v), weights).speed_m_yr
-    assert plain[3] == 8 * plain[0]
-    for v0 in (profile, None):
-        np.testing.assert_allclose(velocity.homogenised(v, weights, v0), profile.mean())
+    assert plain[3] == 2 * plain[0]
+    np.testing.assert_allclose(homogenised(v, weights, profile), profile.mean())
 
 
 def test_true_changes_stay() -> None:
-    profile, factors = np.array([10.0, 20, 300, 400]), np.array([0.8, 1.0, 1.3])
+    profile, factors = np.array([100.0, 200, 300, 400]), np.array([0.8, 1.0, 1.3])
     v = factors[:, None] * profile
     v[0, 2:] = NAN
     v[2, :2] = NAN
-    np.testing.assert_allclose(velocity.homogenised(v, [1, 1, 1, 1], profile), factors * profile.mean())
+    np.testing.assert_allclose(homogenised(v, [1, 1, 1, 1], profile), factors * profile.mean())
+
+
+def test_homogenised_speed_of_the_whole_line_is_its_mean() -> None:
+    """Also where its parts change differently, and where the long-term speed is nearly 0."""
+    v = [[10.0, 200, 30], [0.5, 90, 300]]
+    np.testing.assert_allclose(homogenised(v, [1, 2, 1], [0.01, 100, 150]), [110, 120.125])
 
 
 def test_no_homogenised_speed_where_too_little_is_known() -> None:
     v = np.array([[10.0, NAN, NAN, NAN], [10, 20, 30, NAN]])
-    found = velocity.homogenised(v, [1, 1, 1, 1], [10, 20, 30, 0])
-    np.testing.assert_allclose(found, [NAN, 20])
-    assert np.isnan(velocity.homogenised(v, [1, 1, 1, 1], [10, NAN, NAN, NAN])).all()
-    assert np.isnan(velocity.homogenised(v * NAN, [1, 1, 1, 1])).all()
-
-
-def test_outlets_of_a_group() -> None:
-    outlets = pd.DataFrame(
-        {
-            "year": [2001, 2001, 2001, 2000, 2002],
-            "length_km": [10.0, 30, 60, 10, 10],
-            "sampled_length_km": [8.0, 30, 20, 10, 1],
-            "speed_m_yr": [100.0, 20, NAN, 90, NAN],
-            "speed_sigma_m_yr": [10.0, 4, NAN, 9, NAN],
-            "speed_sigma_independent_m_yr": [3.0, 1, NAN, 2, NAN],
-            "speed_homogenised_m_yr": [110.0, NAN, NAN, NAN, NAN],
-            "count_median": [5.0, 9, NAN, 4, 2],
-        }
+    np.testing.assert_allclose(homogenised(v, [1, 1, 1, 1], [10, 20, 30, NAN]), [NAN, 20])
+    assert np.isnan(homogenised(v, [1, 1, 1, 1], [10, NAN, NAN, NAN])).all()
+    assert np.isnan(homogenised(v * NAN, [1, 1, 1, 1], [10, 20, 30, 40])).all()
+    assert np.isnan(homogenised(v, [1, 1, 1, 1], [0, 0, 0, 0])).all()
+    found = velocity.homogenised(
+        v, np.array([[1, 1, 1, 1], [1, NAN, NAN, 1]]), [1, 1, 1, 1], [10, 20, 30, 40], [1, 1, 1, 1]
     )
-    found = velocity.length_weighted(outlets).set_index("year")
-    assert found.index.tolist() == [2000, 2001]
-    one = found.loc[2001]
-    assert one["speed_m_yr"] == 40 and one["speed_sigma_m_yr"] == 5.5
-    assert one["speed_sigma_independent_m_yr"] == pytest.approx(np.hypot(30, 30) / 40)
-    assert one["speed_homogenised_m_yr"] == 110 and np.isnan(found.loc[2000, "speed_homogenised_m_yr"])
-    assert (one["n_outlets"], one["length_km"], one["sampled_length_km"]) == (2, 100, 38)
-    assert one["coverage_fraction"] == 0.38 and one["count_median"] == 7
-    assert not one["below_noise"]
-    assert velocity.length_weighted(outlets.iloc[4:]).empty
+    assert np.isnan(found.speed_m_yr).all() and np.isnan(found.sigma_m_yr).all()  # speeds without an error
+    slow = [[10.0, 10, 10, NAN, NAN], [NAN, NAN, 10, 10, 50]]
+    np.testing.assert_allclose(homogenised(slow, np.ones(5), [10, 10, 10, 100, 500]), [NAN, 70 / 610 * 126])
 
 
-def test_the_columns_of_the_table_come_from_here() -> None:
-    needed = ["year", "length_km", "sampled_length_km", "speed_m_yr", "speed_sigma_m_yr", "count_median"]
-    needed += ["speed_sigma_independent_m_yr", "speed_homogenised_m_yr"]
-    made = velocity.length_weighted(pd.DataFrame(columns=needed, dtype=float)).columns
-    assert {*made, "glacier_id", "region", "mosaic_version", "origin", *COMMON} == {c.name for c in Velocity.columns()}
+@pytest.mark.parametrize("part", [slice(0, 25), slice(10, 40), slice(0, 40)], ids=["head", "tongue", "all"])
+def test_error_of_the_homogenised_speed_is_that_of_a_random_experiment(part: slice) -> None:
+    """Errors of a year, and of the climatology, move the whole line together; the head is slow, the tongue fast."""
+    random = np.random.default_rng(4)
+    v0 = np.where(np.arange(40) < 25, 80.0, 200.0) * random.uniform(0.9, 1.1, 40)
+    error, error0 = random.uniform(6, 10, 40), random.uniform(3, 5, 40)
+    weights = random.uniform(50, 150, 40)
+    v = np.full(40, NAN)
+    v[part] = 1.2 * v0[part]
+    (stated,) = velocity.homogenised(v[None], error[None], weights, v0, error0).sigma_m_yr
+    drawn = [
+        velocity.homogenised((v + a * error)[None], error[None], weights, v0 + b * error0, error0).speed_m_yr[0]
+        for a, b in random.normal(0, 1, (4000, 2))
+    ]
+    assert np.std(drawn) == pytest.approx(stated, rel=0.05)
+    assert np.mean(drawn) == pytest.approx(1.2 * np.average(v0, weights=weights), rel=0.01)
 
 
-COMMON = ("source_ids", "run_id", "code_version", "recorded_at", "is_synthetic")
+def test_one_slow_cell_is_no_error_of_the_whole() -> None:
+    """The error is about that of a cell, however slow the head is."""
+    v0 = np.array([0.1, 10.0, 1000, 1000])
+    found = velocity.homogenised(
+        np.stack([1.1 * v0, [3, 10, NAN, 1000]]), np.full((2, 4), 8.0), np.ones(4), v0, np.full(4, 2.0)
+    )
+    np.testing.assert_allclose(found.sigma_m_yr[0], 8)
+    assert 8 < found.sigma_m_yr[1] < 20
+
+
+def test_a_group_does_not_follow_which_outlets_were_measured() -> None:
+    """One outlet at 1000 m/yr, nine at 50, all equally long; none ever changes."""
+    v0, outlet, weights = np.repeat([1000.0, *[50.0] * 9], 5), np.repeat(np.arange(10), 5), np.full(50, 120.0)
+    v = np.tile(v0, (3, 1))
+    v[1, outlet == 0] = NAN
+    v[2, outlet > 0] = NAN
+    error = np.ones_like(v)
+    mean = velocity.line_mean(v, error, error, weights)
+    np.testing.assert_allclose(mean.speed_m_yr, [145, 50, NAN])
+    np.testing.assert_allclose(mean.coverage_fraction, [1, 0.9, 0.1])
+    np.testing.assert_allclose(homogenised(v, weights, v0), [145, 145, NAN])
+    assert velocity.outlets_measured(np.isfinite(v), weights, outlet).sum(axis=1).tolist() == [10, 9, 1]
+    reason = "low_coverage: 10% of the outlets' centrelines has a speed, 50% are needed, outlets of which"
+    assert velocity.gap_reason(0.1, is_group=True).startswith(reason)
+
+
+def test_outlets_count_when_half_of_them_was_measured() -> None:
+    outlet, weights = [0, 0, 1, 1, 1], [100, 100, 100, 100, 200]
+    valid = [[True, False, True, True, True], [False, False, True, True, False], [True, True, True, False, False]]
+    found = velocity.outlets_measured(valid, weights, outlet)
+    assert found.tolist() == [[True, True], [False, True], [True, False]]
 
 
 # --- real ------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ SERIES = (
 )
 """The series whose trend is published. One per origin of a balance: where origins follow each other, the step between
 them would be a trend. Of the speed the series that is free of changing coverage: the plain mean's trend follows which
-part of the line was measured (in the SYNTHETIC sample 4 of 14 intervals missed the truth, of this series none)."""
+part of the line was measured (in the SYNTHETIC sample 2 of 14 intervals missed the truth, of this series none)."""
 
 
 class AreaChangeConfig(dg.Config):

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from arctic_assets.assets.centrelines import MARINE
 from arctic_assets.assets.members import outline_files, outlines_of
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.partitions import Partitions, scope
@@ -32,6 +34,35 @@ ORIGINS = {CONSENSUS: "published", MILLAN: "published", MEAN: "derived", SIA: "s
 LEAST_SIA_COVERAGE = 0.02
 """Share of the outline with a speed from which on the shallow-ice check says something: it is made along the line."""
 
+STANDARD = sia.SiaParameters()
+
+
+class ShallowIceConfig(dg.Config):
+    """Constants of the shallow-ice check; those of a row are recorded in it."""
+
+    n: float = Field(default=STANDARD.n, ge=1, description="exponent of Glen's law; `a` belongs to it")
+    a: float = Field(default=STANDARD.a, gt=0, description="creep parameter, Pa^-n s-1; the default is temperate ice")
+    density_kg_m3: float = Field(default=STANDARD.density_kg_m3, ge=850, le=920, description="density of the ice")
+    beta: float = Field(default=STANDARD.beta, ge=0, lt=1, description="sliding over surface speed, termini on land")
+    beta_marine: float = Field(
+        default=STANDARD.beta_marine, ge=0, lt=1, description="the same of glaciers that end in the sea; assumed"
+    )
+    min_slope_deg: float = Field(default=STANDARD.min_slope_deg, gt=0, lt=45, description="least slope, degrees")
+    max_thickness_m: float = Field(default=STANDARD.max_thickness_m, gt=0, le=1700, description="largest thickness, m")
+    smooth_m: float = Field(default=STANDARD.smooth_m, ge=0, description="width of the smoothing of elevations, m")
+    a_relative_sigma: float = Field(
+        default=STANDARD.a_relative_sigma, ge=0, description="relative standard deviation of `a`; assumed"
+    )
+    beta_sigma: float = Field(default=STANDARD.beta_sigma, ge=0, description="standard deviation of beta; assumed")
+    slope_sigma_deg: float = Field(
+        default=STANDARD.slope_sigma_deg, ge=0, description="standard deviation of the slope, degrees; assumed"
+    )
+
+    @property
+    def parameters(self) -> sia.SiaParameters:
+        """As the inversion takes them."""
+        return sia.SiaParameters(**{name: getattr(self, name) for name in type(self).model_fields})
+
 
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets."""
@@ -44,15 +75,18 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             *("raw/farinotti", "raw/millan", "raw/dem", "derived/outline", "derived/area"),
             dg.AssetDep(["raw", "itslive"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping("glacier")),
         ],
-        code_version="4",
+        code_version="5",
         kinds={"rasterio"},
     )
-    def thickness(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
+    def thickness(
+        context: dg.AssetExecutionContext, config: ShallowIceConfig, store: RawStore, warehouse: Warehouse
+    ) -> Made:
         """Ice thickness of each glacier, one row per product. *farinotti2019*: the consensus estimate on its native
         grid and ice mask; RGI 6 rasters that lie partly in the glacier count with their share. *millan2022*: inside
         the outline, on a 50 m grid in the glacier's UTM zone. *mean* of the two where both have ice, with their
         spread. *sia_check*: the shallow-ice inversion of ITS_LIVE speed and Copernicus slope around the centreline,
-        an independent figure that never enters the mean.
+        an independent figure that never enters the mean; its constants stand in the row. How much of the motion is
+        sliding, and how uncertain the constants are, is assumed.
         """
         keys = list(context.partition_keys)
         asked = pd.DataFrame({"glacier_id": keys, "inventory": reference})
@@ -69,7 +103,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             key = str(outline["glacier_id"])
             found = {row["product"]: row for row in products.rows(outline)}
             told = {CONSENSUS: upstream["raw/farinotti"].get(key), MILLAN: upstream["raw/millan"].get(key)}
-            check = products.shallow_ice(outline)
+            check = products.shallow_ice(outline, config.parameters)
             if isinstance(check, str):
                 told[SIA] = upstream["raw/dem"].get(key, check)
             else:
@@ -231,7 +265,7 @@ class _Products:
         held = outline_files(self._archive)[self._registry[outline["glacier_id"]].o1region]
         return list(outlines_of(self._archive, held, outline["member_ids"]).geometry)
 
-    def shallow_ice(self, outline: dict[str, Any]) -> dict[str, Any] | str:
+    def shallow_ice(self, outline: dict[str, Any], parameters: sia.SiaParameters) -> dict[str, Any] | str:
         """The shallow-ice inversion on the grid of the elevations, where the climatology has a speed; or why not.
 
         Cells of the outline at 0 m are sea, or a tile that is not there: nothing is known of ice in them.
@@ -267,17 +301,19 @@ class _Products:
             warped.append(out)
         speed, error = warped
         weight = common_grid.outline_fraction(shapely.from_wkb(outline["geometry"]), grid)
-        slope = sia.slope(np.where((weight > 0) & (heights == 0), np.nan, heights), cell_m)
-        thick = sia.sia_thickness(speed, slope, speed_sigma_m_yr=error)
+        slope = sia.slope(np.where((weight > 0) & (heights == 0), np.nan, heights), cell_m, parameters.smooth_m)
+        marine = self._is_marine(outline, grid)
+        thick = sia.sia_thickness(speed, slope, parameters, speed_sigma_m_yr=error, is_marine=marine)
         known = np.isfinite(thick) & (weight > 0) & (thick > 0)
         area = float(weight[known].sum()) * cell_m**2 / 1e6
         coverage = area / outline["area_km2"]
         if coverage < LEAST_SIA_COVERAGE:
             return f"speed and slope are known of {coverage:.1%} of the outline, {LEAST_SIA_COVERAGE:.0%} are needed"
         mean = float(np.average(thick[known], weights=weight[known]))
-        sigma = float(np.average(sia.sia_error(thick, speed, error, slope)[known], weights=weight[known]))
+        wrong = sia.sia_error(thick, speed, error, slope, parameters, marine)
+        sigma = float(np.average(wrong[known], weights=weight[known]))
         volume = mean * area / 1000
-        mass = science.volume_to_mass_gt(volume)
+        mass = science.volume_to_mass_gt(volume, parameters.density_kg_m3)
         fields = {
             "product": SIA,
             "thickness_m": mean,
@@ -289,10 +325,24 @@ class _Products:
             "volume_sigma_km3": sigma * area / 1000,
             "mass_gt": mass,
             "sea_level_mm": science.sea_level_mm(mass),
-            "density_kg_m3": science.ICE_DENSITY_KG_M3,
+            "density_kg_m3": parameters.density_kg_m3,
             "sigma_kind": "first_order",
+            "parameters": f"{parameters.text}, marine_share={np.average(marine[known], weights=weight[known]):.3g}",
         }
         return self._row(outline, fields, [held_dem, held_speed])
+
+    def _is_marine(self, outline: dict[str, Any], grid: common_grid.Grid) -> "NDArray[np.bool_]":
+        """Cells of members that RGI 7 says end in the sea."""
+        from rasterio.features import rasterize
+
+        held = outline_files(self._archive).get(self._registry[outline["glacier_id"]].o1region)
+        if held is None or not len(outline["member_ids"]):
+            return np.zeros(grid.shape, bool)
+        members = outlines_of(self._archive, held, outline["member_ids"])
+        shapes = [common_grid.projected_outline(m, grid.epsg) for m in members[members["term_type"] == MARINE].geometry]
+        if not shapes:
+            return np.zeros(grid.shape, bool)
+        return rasterize(shapes, grid.shape, transform=grid.transform, all_touched=True, dtype="uint8").astype(bool)
 
 
 def _lacking(found: Collection[str], told: Mapping[str, str | None]) -> str:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The asset."""
 
-    @table_asset(Velocity, partitions, deps=["raw/itslive"], code_version="1", kinds={"rasterio"})
+    @table_asset(Velocity, partitions, deps=["raw/itslive"], code_version="2", kinds={"rasterio"})
     def velocity(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
         """Mean surface speed along the RGI 7 main centreline, sampled every 120 m and weighted by geodesic length,
         with a fully correlated and an independent uncertainty, the share of the line that was measured and the median
-        number of image pairs. Beside it a series that does not change with which part was measured. A group of
-        glaciers has the length-weighted mean of its marine outlets, with their number. Years in which less than half
-        of the line was measured are gaps; nothing is filled.
+        number of image pairs. Beside it a series that does not change with which part was measured, with an
+        uncertainty of its own. The line of a group of glaciers is made of those of its marine outlets, of which at
+        least half was measured, and their number is given. Years in which less than half of the line, of a group those
+        of all outlets together, was measured are gaps; nothing is filled.
         """
         wanted = scope(context.partition_keys)
         glaciers = [partitions.registry[key] for key in dict.fromkeys(wanted["glacier_id"])]
@@ -51,7 +52,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                     continue
                 gaps[str(row.partition)] = (
                     reasons.get(key)
-                    or (science.gap_reason(coverage[row.year]) if row.year in coverage else None)
+                    or (science.gap_reason(coverage[row.year], len(lines[key]) > 1) if row.year in coverage else None)
                     or upstream.get(str(row.partition), "raw/itslive is not materialised")
                 )
             if series is not None and len(series):
@@ -80,37 +81,36 @@ def _series(
 
     Each window is opened once, for the points of all lines together.
     """
-    points = [science.sample_points(line) for line in lines]
-    lon, lat = (np.concatenate([getattr(p, axis) for p in points]) for axis in ("lon", "lat"))
-    files = [*(o for _, o in sorted(years.items())), *([climatology] if climatology else [])]
-    found = [itslive.read_points(store.archive.file(o), lon, lat) for o in files]
+    pieces = [science.sample_points(line) for line in lines]
+    lon, lat, weights_m = (np.concatenate(axis) for axis in zip(*pieces, strict=True))
+    outlet = np.repeat(np.arange(len(pieces)), [len(p.lon) for p in pieces])
+    found = [itslive.read_points(store.archive.file(o), lon, lat) for _, o in sorted(years.items())]
     v, v_error, count = (np.stack([getattr(s, band) for s in found]) for band in ("v", "v_error", "count"))
-    v = np.where(np.isfinite(v_error), v, np.nan)
-    n = len(years)
-    outlets: list[pd.DataFrame] = []
-    ends = np.cumsum([len(p.lon) for p in points])
-    for line, end in zip(points, ends, strict=True):
-        own = slice(end - len(line.lon), end)
-        mean = science.line_mean(v[:n, own], v_error[:n, own], count[:n, own], line.weights_m)
-        outlets.append(
-            pd.DataFrame(
-                {
-                    "year": sorted(years),
-                    "speed_m_yr": mean.speed_m_yr,
-                    "speed_sigma_m_yr": mean.sigma_correlated_m_yr,
-                    "speed_sigma_independent_m_yr": mean.sigma_independent_m_yr,
-                    # without the climatology it would depend on which years a run was asked for
-                    "speed_homogenised_m_yr": science.homogenised(v[:n, own], line.weights_m, v[n, own])
-                    if climatology
-                    else np.nan,
-                    "count_median": mean.count_median,
-                    "length_km": line.weights_m.sum() / 1000,
-                    "sampled_length_km": mean.sampled_length_km,
-                }
-            )
-        )
-    rows = pd.concat(outlets, ignore_index=True)
-    whole = science.length_weighted(rows)
-    sums = rows.groupby("year")[["sampled_length_km", "length_km"]].sum()
-    whole.attrs["coverage"] = (sums["sampled_length_km"] / sums["length_km"]).to_dict()
+    measured = science.outlets_measured(np.isfinite(v) & np.isfinite(v_error), weights_m, outlet)
+    if len(pieces) > 1:
+        v = np.where(measured[:, outlet], v, np.nan)
+    mean = science.line_mean(v, v_error, count, weights_m)
+    rows = pd.DataFrame(
+        {
+            "year": sorted(years),
+            "speed_m_yr": mean.speed_m_yr,
+            "speed_sigma_m_yr": mean.sigma_correlated_m_yr,
+            "speed_sigma_independent_m_yr": mean.sigma_independent_m_yr,
+            # without the climatology it would depend on which years a run was asked for
+            "speed_homogenised_m_yr": np.nan,
+            "speed_homogenised_sigma_m_yr": np.nan,
+            "coverage_fraction": mean.coverage_fraction,
+            "count_median": mean.count_median,
+            "below_noise": mean.below_noise,
+            "n_outlets": measured.sum(axis=1),
+            "length_km": weights_m.sum() / 1000,
+            "sampled_length_km": mean.sampled_length_km,
+        }
+    )
+    if climatology:
+        long_term = itslive.read_points(store.archive.file(climatology), lon, lat)
+        steady = science.homogenised(v, v_error, weights_m, long_term.v, long_term.v_error)
+        rows["speed_homogenised_m_yr"], rows["speed_homogenised_sigma_m_yr"] = steady
+    whole = rows[~mean.low_coverage].reset_index(drop=True)
+    whole.attrs["coverage"] = dict(zip(rows["year"], rows["coverage_fraction"], strict=True))
     return whole
