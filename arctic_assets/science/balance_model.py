@@ -27,6 +27,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from arctic_assets.science.mass_balance import newest_reference_area
+
 MODEL_ID = "temperature_index_1"
 """Raise the number when other values come out."""
 LAPSE_RATE_K_PER_M = -0.0065
@@ -243,13 +245,14 @@ def model_balances(
 
     Args:
         drivers: glacier id to its `annual_drivers`.
-        observed: glacier_id, year, annual_balance_m_we, annual_balance_sigma_m_we, scope (what was measured; a model
-            is of what it was calibrated on).
+        observed: glacier_id, year, annual_balance_m_we, annual_balance_sigma_m_we, scope, reference_area_km2 (what was
+            measured; a model is of what it was calibrated on, and of the newest area of it).
         regions: glacier id to RGI region, of every glacier in `drivers`.
 
     Returns:
         glacier_id, year, origin (model), annual_balance_m_we, annual_balance_sigma_m_we, sigma_origin (model),
-        scope, model_id, skill_score, extrapolated, sorted; and per glacier the model or why there is none.
+        scope, reference_area_km2, model_id, skill_score, extrapolated, sorted; and per glacier the model or why there
+        is none.
     """
     series = {str(g): rows for g, rows in observed.groupby("glacier_id")}
     nothing = observed.iloc[:0]
@@ -260,15 +263,19 @@ def model_balances(
         if YEARS_FOR_ONE <= seen < YEARS_FOR_BOTH:
             prior = regional_precipitation_factor(fitted, regions, regions[glacier])
             results[glacier] = calibrate(years, series[glacier], prior)
+    areas = newest_reference_area(observed)
     parts = [
         modelled_years(model, drivers[glacier]).assign(
-            glacier_id=glacier, scope=series[glacier]["scope"].iloc[0], skill_score=model.skill.skill_score
+            glacier_id=glacier,
+            scope=series[glacier]["scope"].iloc[0],
+            reference_area_km2=areas.get(glacier, math.nan),
+            skill_score=model.skill.skill_score,
         )
         for glacier, model in sorted(results.items())
         if isinstance(model, Model)
     ]
-    columns = ["glacier_id", "year", "annual_balance_m_we", "annual_balance_sigma_m_we", "scope", "skill_score"]
-    empty = pd.DataFrame({name: [] for name in [*columns, "extrapolated"]})
+    values = ["annual_balance_m_we", "annual_balance_sigma_m_we", "reference_area_km2", "skill_score"]
+    empty = pd.DataFrame({name: [] for name in ["glacier_id", "year", *values, "scope", "extrapolated"]})
     rows = pd.concat(parts, ignore_index=True) if parts else empty
     rows = rows.assign(origin="model", sigma_origin="model", model_id=MODEL_ID)
     return rows.sort_values(["glacier_id", "year"], ignore_index=True), results

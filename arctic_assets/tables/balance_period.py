@@ -8,7 +8,7 @@ from typing import ClassVar
 from arctic_assets.tables.base import Table, column
 
 PERIOD_ORIGINS = ("geodetic", "literature")
-SIGMA_KINDS = ("propagated", "short_period", "density_only", "published", "not_given")
+SIGMA_KINDS = ("propagated", "short_period", "density_only", "published", "assumed")
 _SIGMA = "balance_sigma_m_we_yr"
 
 
@@ -32,11 +32,8 @@ class BalancePeriod(Table):
     balance_m_we_yr: float = column(
         "Mean specific balance", unit="m w.e. yr-1", hard=(-6, 5), warn=(-4, 3.6), uncertainty=_SIGMA
     )
-    balance_sigma_m_we_yr: float | None = column(
-        "Uncertainty of the mean specific balance; sigma_kind says what it is",
-        unit="m w.e. yr-1",
-        nullable=True,
-        hard=(0, 5),
+    balance_sigma_m_we_yr: float = column(
+        "Uncertainty of the mean specific balance; sigma_kind says what it is", unit="m w.e. yr-1", hard=(0, 5)
     )
     balance_gt_yr: float | None = column(
         "Mean mass balance", unit="Gt yr-1", nullable=True, hard=(-60, 20), uncertainty="balance_sigma_gt_yr"
@@ -61,7 +58,7 @@ class BalancePeriod(Table):
     )
     sigma_kind: str = column(
         "propagated: from elevation change, density and dates; short_period: the same under five years, a lower bound; "
-        "density_only: none reported, a lower bound; published: as printed; not_given: none",
+        "density_only: none reported, a lower bound; published: as printed; assumed: none printed, a setting",
         isin=SIGMA_KINDS,
     )
     period_precision: str = column(

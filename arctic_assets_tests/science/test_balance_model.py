@@ -33,6 +33,7 @@ def observations(
     balance = balance + np.random.default_rng(seed).normal(0, 1, len(drivers)) * noise
     return pd.DataFrame(
         {"year": drivers["year"], "annual_balance_m_we": balance, "annual_balance_sigma_m_we": 0.2, "scope": "own"}
+        | {"reference_area_km2": 100.0 + drivers["year"]}
     )
 
 
@@ -195,6 +196,10 @@ def test_glaciers_together(drivers: pd.DataFrame) -> None:
     assert isinstance(results["few"], bm.NoModel) and isinstance(results["unseen"], bm.NoModel)
     assert rows.groupby("glacier_id").size().to_dict() == {"far": 41, "long": 41, "short": 41}
     assert set(rows.loc[rows["glacier_id"] == "short", "scope"]) == {"parent_ice_cap"}
+    newest = {name: 100.0 + observed.loc[observed["glacier_id"] == name, "year"].max() for name in ("long", "short")}
+    assert rows.groupby("glacier_id")["reference_area_km2"].unique()[list(newest)].map(list).to_dict() == {
+        name: [area] for name, area in newest.items()
+    }
     assert set(rows["model_id"]) == {bm.MODEL_ID} and set(rows["origin"]) == {"model"}
     assert (rows["skill_score"] > 0).all() and rows.notna().all().all()
     again, _ = bm.model_balances(by_glacier, observed, regions)

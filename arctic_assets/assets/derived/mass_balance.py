@@ -39,6 +39,19 @@ class MassBalanceConfig(dg.Config):
     )
 
 
+class BalancePeriodConfig(dg.Config):
+    """What is assumed where a publication says nothing."""
+
+    assumed_sigma_m_we_yr: float = Field(
+        default=0.34,
+        gt=0,
+        le=2,
+        description="Uncertainty (one standard deviation, m w.e. a year) of a published mean balance that is printed "
+        "without one. The default is that of a single annual balance (`assumed_sigma_m_we` of derived/mass_balance), "
+        "as if the errors of all years had the same sign; rows that use it say `sigma_kind` = assumed.",
+    )
+
+
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets."""
     registry = partitions.registry
@@ -54,7 +67,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             # the model is fitted to all years, and short series take the precipitation factor of other glaciers
             dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
         ],
-        code_version="2",
+        code_version="3",
         kinds={"pandas"},
     )
     def mass_balance(
@@ -99,17 +112,24 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         BalancePeriod,
         partitions,
         deps=["raw/fog", "raw/literature", "derived/area"],
-        code_version="2",
+        code_version="3",
         kinds={"pandas"},
     )
-    def balance_period_rows(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
+    def balance_period_rows(
+        context: dg.AssetExecutionContext, config: BalancePeriodConfig, store: RawStore, warehouse: Warehouse
+    ) -> Made:
         """Balances over periods of years, as the periods they are: geodetic (elevation changes of FoG, density
         850 +/- 60 kg m-3) and from the literature (verified rows only), in m w.e. and in Gt a year with the area
-        they refer to. They are never spread over their years.
+        they refer to: of published values that of the glacier's own balance series in FoG, which may be another ice
+        than the outline's (Taku: 725 km2, not 521), or the outline's where there is no series. They are never spread
+        over their years.
         """
         keys = list(context.partition_keys)
         measured = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")
-        areas = measured["area_km2"].to_dict()
+        areas = {
+            str(key): (float(row["area_km2"]), list(row["source_ids"]), bool(row["is_synthetic"]))
+            for key, row in measured.iterrows()
+        }
         parts: list[pd.DataFrame] = []
         left_out: list[tuple[str, str]] = []
         release = newest_release(store.archive, fog)
@@ -118,6 +138,12 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         if release is None:
             no_change = f"no FoG release: {gap_reasons(warehouse, 'raw/fog').get('', 'raw/fog is not materialised')}"
         else:
+            series = fog.read_balances(store.archive.file(release), list(own))
+            series = series.assign(glacier_id=series["wgms_id"].map(own))
+            areas |= {
+                key: (area, [release.source_id], release.is_synthetic)
+                for key, area in science.newest_reference_area(series).items()
+            }
             changes = fog_change.read_changes(store.archive.file(release), list(own))
             if isinstance(changes, Missing):
                 no_change = changes.reason
@@ -131,13 +157,16 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                 )
         table = table_object()
         warehouse.record([table], asset="raw/literature", partitions=[], gaps={})
-        published = literature.published({key: areas.get(key) for key in registry.ids})
-        # m w.e. and Gt follow from each other by the outline's area, so its sources are theirs.
-        of_area = [measured.loc[key] if key in measured.index else None for key in published.frame["glacier_id"]]
+        unknown: tuple[None, list[str], bool] = (None, [], False)
+        published = literature.published(
+            {key: areas.get(key, unknown)[0] for key in registry.ids}, config.assumed_sigma_m_we_yr
+        )
+        # m w.e. and Gt follow from each other by this area, so its sources are theirs.
+        of_area = [areas.get(key, unknown) for key in published.frame["glacier_id"]]
         parts.append(
             published.frame.assign(
-                source_ids=[sorted({table.source_id, *(() if a is None else a["source_ids"])}) for a in of_area],
-                is_synthetic=[a is not None and bool(a["is_synthetic"]) for a in of_area],
+                source_ids=[sorted({table.source_id, *source_ids}) for _, source_ids, _ in of_area],
+                is_synthetic=[is_synthetic for _, _, is_synthetic in of_area],
             )
         )
         frame = pd.concat(parts, ignore_index=True)
