@@ -71,8 +71,8 @@ class Published:
     Attributes:
         frame: rows with `science.balance_period.COLUMNS`, origin `literature`. `sigma_kind` is `published` (as
             printed; the papers rarely say of what level), `propagated` (elevation change times density) or `assumed`
-            (none is printed). Papers give years: `period_precision` is `year` and the dates are 1 January of the first and
-            31 December of the last.
+            (none is printed). Papers give years: `period_precision` is `year` and the dates are 1 January of the first
+            and 31 December of the last.
         left_out: glacier id (or region) and reason of each row that is not in the frame.
     """
 
