@@ -34,6 +34,7 @@ ASSETS = {
     "derived/volume": 96,
     "derived/velocity": None,
     "derived/mass_balance": None,
+    "derived/balance_model": 16,
     "derived/balance_period": 16,
     "derived/temperature_monthly": None,
     "derived/temperature_annual": None,

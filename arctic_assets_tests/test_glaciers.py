@@ -28,6 +28,7 @@ GOOD = {
     "latitude": "58.632159",
     "area_km2": "521.4",
     "utm_epsg": "32608",
+    "expected_speed_m_yr": "500",
 }
 OTHER = {
     **GOOD,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from arctic_assets.tables.area import Area, Outline
 from arctic_assets.tables.area_change import AreaChange
+from arctic_assets.tables.balance_model import BalanceModel
 from arctic_assets.tables.balance_period import BalancePeriod
 from arctic_assets.tables.base import (
     Column,
@@ -34,6 +35,7 @@ TABLES: tuple[type[Table], ...] = (
     Volume,
     Velocity,
     MassBalance,
+    BalanceModel,
     BalancePeriod,
     TemperatureMonthly,
     TemperatureAnnual,
@@ -44,6 +46,7 @@ __all__ = [
     "TABLES",
     "Area",
     "AreaChange",
+    "BalanceModel",
     "BalancePeriod",
     "Column",
     "Failure",

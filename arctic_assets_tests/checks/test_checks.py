@@ -437,6 +437,7 @@ def test_no_sigma_can_be_0_where_that_says_exact(model: type[Table]) -> None:
         "change_sigma_km2", "change_sigma_independent_km2", "change_bound_km2", "rate_sigma_km2_yr",
         "rate_sigma_pct_yr",  # no part of the boundary is free to move
         "degree_days_sigma_k_d",  # it never thaws
+        "melt_factor_sigma_kg_m2_d_k", "precipitation_factor_sigma",  # a parameter at its limit
         "thickness_sigma_low_m", "thickness_sigma_high_m",  # limits of thickness_sigma_m
         "record_relative_sigma",  # a band
     }  # fmt: skip
