@@ -33,7 +33,8 @@ class Trend(Table):
 
     glacier_id: str = column("Glacier: id in the registry", key=True)
     variable: str = column(
-        "Series: the column of the annual table that it is of, with the season or the origin where it has several",
+        "Series: the column of the annual table that it is of, with the season or the origin where it has several. The "
+        "interval of a modelled balance is without the uncertainty of the model's parameters",
         key=True,
     )
     unit: str = column("Unit of slope_per_decade, slope_low and slope_high: that of the variable, per decade")

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arctic_assets.sample import Truth
-from arctic_assets.tables import BalancePeriod, MassBalance, Trend, Velocity
+from arctic_assets.sample import GlacierTruth, Truth
+from arctic_assets.sample.era5 import warming_k_per_decade
+from arctic_assets.tables import BalanceModel, BalancePeriod, MassBalance, Trend, Velocity
 from arctic_assets_tests.testkit.platform import Platform
 from arctic_assets_tests.testkit.truth import assert_sigma_is_fair
 
@@ -222,6 +223,32 @@ def test_years_outside_the_observed_span_are_flagged(model: pd.DataFrame, balanc
     assert not balance.query("origin != 'model'")["extrapolated"].any()
 
 
+def test_parameters_and_skill_of_every_model(whole_sample: Platform, model: pd.DataFrame, truth: Truth) -> None:
+    """One row per glacier with observations, of the rejected models too; the skill is that of the modelled rows."""
+    rows = whole_sample.rows(BalanceModel).set_index("glacier_id")
+    assert set(rows.index) == {name for name, put_in in truth.glaciers.items() if put_in.annual_balance_m_we}
+    assert set(rows.index[rows["published"]]) == set(model["glacier_id"])
+    assert rows["reason"].isna().eq(rows["published"]).all()
+    assert "does not beat the mean" in rows.loc["taku", "reason"] and rows.loc["taku", "skill_score"] < 0
+    assert "2 observed years" in rows.loc["yuri", "reason"] and np.isnan(rows.loc["yuri", "rmse_m_we"])
+    for name, row in rows[rows["published"]].iterrows():
+        own, put_in = model[model["glacier_id"] == name], truth.glaciers[str(name)]
+        seen = own.dropna(subset="observed")
+        assert (row["n_years"], row["period_start"], row["period_end"]) == (
+            len(seen),
+            seen["year"].min(),
+            seen["year"].max(),
+        )
+        assert own["skill_score"].eq(row["skill_score"]).all() and own["model_id"].eq(row["model_id"]).all()
+        assert row["fitted"].count("factor") == (2 if len(seen) >= 10 else 1), name
+        # In leave-one-out the error is what the summers do not explain, and what the model does not find of the rest.
+        assert 0.8 < row["rmse_m_we"] / put_in.unexplained_m_we < 1.8, name
+        assert abs(row["bias_m_we"]) < 0.05 and 0 < row["mae_m_we"] < row["rmse_m_we"] and 0 < row["r"] < 1
+        assert (own["annual_balance_sigma_m_we"] >= row["rmse_m_we"]).all()
+    short = rows[rows["fitted"] == "melt_factor"]
+    assert set(short.index) == {"eklutna", "mccall"} and short["precipitation_factor"].nunique() == 1
+
+
 # --- balances of periods ----------------------------------------------------------------------------------------------
 
 
@@ -335,6 +362,48 @@ def test_trend_of_temperature(whole_sample: Platform, trends: pd.DataFrame, trut
     first = int(whole_sample.current.start_month[:4])
     assert (rows["period_start"] == first).all() and rows["n"].eq(rows["period_end"] - first + 1).all()
     assert rows["period_end"].between(last - 1, last).all()
+
+
+def test_trend_of_summer_temperature(trends: pd.DataFrame, truth: Truth) -> None:
+    """0.29 K per decade: summers warm less than winters."""
+    rows = trends.loc["t2m_jja_c"]
+    true = pd.Series({name: put_in.trends["t2m_jja_c"] for name, put_in in truth.glaciers.items()})
+    assert len(rows) == 16 and true.to_numpy() == pytest.approx(0.292, abs=1e-3)
+    assert_slopes(rows, true, true, misses=1)
+    sigma = (rows["slope_high"] - rows["slope_low"]) / (2 * 1.96)
+    assert_sigma_is_fair(rows["slope_per_decade"] - true[rows.index], sigma, median=(0.05, 1.2))
+
+
+def test_trend_of_degree_days(trends: pd.DataFrame, truth: Truth) -> None:
+    """What the warming of each month of the year makes of them: on the days on which it thaws they rise with it."""
+    rows = trends.loc["degree_days_k_d"]
+    true = pd.Series({name: warming_of_degree_days(put_in) for name, put_in in truth.glaciers.items()})
+    assert len(rows) == 16 and true.between(10, 80).all()
+    assert_slopes(rows, true, true, misses=1)
+    sigma = (rows["slope_high"] - rows["slope_low"]) / (2 * 1.96)
+    assert_sigma_is_fair(rows["slope_per_decade"] - true[rows.index], sigma, median=(0.05, 1.2))
+
+
+def warming_of_degree_days(put_in: GlacierTruth) -> float:
+    """K d per decade: sum over the months of the year of days, mean share of days that thaw, and warming."""
+    total = 0.0
+    for month in range(12):
+        own = [t for key, t in put_in.t2m.items() if int(key[5:]) == month + 1 and key >= "1985"]
+        thaw = float(np.mean([math.erfc(-t.t2m_c / (math.sqrt(2) * 4.5)) / 2 for t in own]))
+        total += 365.25 / 12 * thaw * warming_k_per_decade([month])
+    return total
+
+
+def test_trend_of_the_model(trends: pd.DataFrame, truth: Truth) -> None:
+    """Downward, and not steeper than the warming makes the balance: a model that explains a part of the variance, and
+    must take precipitation along that the SYNTHETIC balance does not know of, has a part of its trend. The interval is
+    that of the modelled series, without the uncertainty of the model's parameters."""
+    rows = trends.loc["annual_balance_m_we_model"]
+    true = pd.Series({name: truth.glaciers[str(name)].trends["observed"] for name in rows.index})
+    assert len(rows) >= 6
+    assert (rows["slope_per_decade"] < 0).all() and (rows["slope_high"] >= true).all()
+    assert (rows["slope_per_decade"] / true).median() > 0.3
+    assert (rows["slope_per_decade"] / true).between(0.15, 1.3).all()
 
 
 def test_trend_of_homogenised_speed(trends: pd.DataFrame, speed: pd.DataFrame, truth: Truth) -> None:
