@@ -369,6 +369,7 @@ def test_trend_of_summer_temperature(trends: pd.DataFrame, truth: Truth) -> None
     rows = trends.loc["t2m_jja_c"]
     true = pd.Series({name: put_in.trends["t2m_jja_c"] for name, put_in in truth.glaciers.items()})
     assert len(rows) == 16 and true.to_numpy() == pytest.approx(0.292, abs=1e-3)
+    assert rows["slope_per_decade"].median() == pytest.approx(0.292, abs=0.12)
     assert_slopes(rows, true, true, misses=1)
     sigma = (rows["slope_high"] - rows["slope_low"]) / (2 * 1.96)
     assert_sigma_is_fair(rows["slope_per_decade"] - true[rows.index], sigma, median=(0.05, 1.2))
