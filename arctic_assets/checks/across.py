@@ -244,8 +244,8 @@ def seasons_add_up(tables: Tables) -> Judged:
 
 
 def reference_area_agrees(tables: Tables) -> Judged:
-    """The area the balance refers to is about that of the outline; where not, a Gt figure must use the balance's."""
-    balance = tables(MassBalance).dropna(subset="reference_area_km2").query("scope == 'own'")
+    """The area that was measured is about that of the outline; where not, a Gt figure must use the balance's."""
+    balance = tables(MassBalance).dropna(subset="reference_area_km2").query("scope == 'own' and origin == 'observed'")
     newest = balance.sort_values("year").drop_duplicates("glacier_id", keep="last")
     area = tables(Area).query("inventory == 'rgi7'")[["glacier_id", "area_km2"]]
     frame = newest.merge(area, on="glacier_id")
@@ -364,7 +364,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         MassBalance,
         "reference_area_agrees",
-        "The newest reference area is 0.75 to 1.25 of the outline's.",
+        "The newest reference area of the observations is 0.75 to 1.25 of the outline's.",
         "use reference_area_km2 of the balance, not the outline's area, for a balance in Gt",
         reference_area_agrees,
     ),

@@ -170,11 +170,19 @@ def seasons(value: tuple[float, float | None, float | None]) -> Record:
 
 
 def reference_areas(values: list[tuple[str, dict[int, float]]]) -> Frames:
-    """Scope, and by year the area of the balance, beside an outline of 100 km2."""
+    """Scope, and by year the area of the observed balance, beside an outline of 100 km2 and its reconstruction."""
     balance = [
-        {"glacier_id": name, "year": year, "scope": scope, "reference_area_km2": area, "annual_balance_m_we": 0.0}
+        {
+            "glacier_id": name,
+            "year": year,
+            "origin": origin,
+            "scope": scope,
+            "reference_area_km2": area,
+            "annual_balance_m_we": 0.0,
+        }
         for name, (scope, areas) in named(values)
-        for year, area in areas.items()
+        for origin, years in (("observed", areas), ("reconstruction", {2010: 100.0}))
+        for year, area in years.items()
     ]
     area = [{"glacier_id": name, "inventory": "rgi7", "area_km2": 100.0} for name, _ in named(values)]
     return {MassBalance: rows(MassBalance, balance), Area: rows(Area, area)}
@@ -579,6 +587,7 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
     by_consequence = {
         ("mass_balance", "reference_area_agrees"),  # of Engabreen's area
         ("balance_period", "every_row_has_its_source"),  # of WGMS
+        ("balance_model", "every_row_has_its_source"),
     }
     assert failed.keys() - by_consequence - KNOWN_WARNINGS == expected.keys()
     assert len(shown(failed["temperature_monthly", "fits_model"])) == 20
