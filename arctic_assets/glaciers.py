@@ -72,6 +72,14 @@ class Glacier:
     glims_id: str = field(default="", metadata=_about("Id in GLIMS"))
     area_km2: float | None = field(default=None, metadata=_about("Area as known beforehand, to compare with", "km2"))
     area_source: str = field(default="", metadata=_about("Where area_km2 is from"))
+    expected_thickness_m: float | None = field(
+        default=None,
+        metadata=_about("Mean thickness as known beforehand; a check shows products that differ by a factor of 2", "m"),
+    )
+    expected_speed_m_yr: float | None = field(
+        default=None,
+        metadata=_about("Mean speed of the centreline that it hardly exceeds; a check shows years that do", "m yr-1"),
+    )
     itslive_region: str = field(default="", metadata=_about("Region in the file names of the ITS_LIVE mosaics"))
     terminus: str = field(default="", metadata=_about("Where the glacier ends: land, marine, lake, or mixed"))
     mass_balance_source: str = field(default="", metadata=_about("Where its mass balance is from: wgms or literature"))
@@ -318,8 +326,10 @@ class _Row:
             wgms_id=wgms_id,
             wgms_scope=self._wgms_scope(wgms_id),
             glims_id=self._text("glims_id"),
-            area_km2=self._area(),
+            area_km2=self._above_0("area_km2"),
             area_source=self._text("area_source"),
+            expected_thickness_m=self._above_0("expected_thickness_m"),
+            expected_speed_m_yr=self._above_0("expected_speed_m_yr"),
             itslive_region=self._text("itslive_region"),
             terminus=self._text("terminus"),
             mass_balance_source=self._text("mass_balance_source"),
@@ -459,12 +469,12 @@ class _Row:
             return self._choice("wgms_scope", WGMS_SCOPES)
         return "" if wgms_id is None else WGMS_SCOPES[0]
 
-    def _area(self) -> float | None:
-        if not self._text("area_km2"):
+    def _above_0(self, column: str) -> float | None:
+        if not self._text(column):
             return None
-        value = _float(self._text("area_km2"))
+        value = _float(self._text(column))
         if not 0 < value < math.inf:
-            self._wrong("area_km2", "the area_km2 is not an area", "a number above 0, or empty", "correct it")
+            self._wrong(column, f"the {column} is not above 0", "a number above 0, or empty", "correct it")
         return value
 
 

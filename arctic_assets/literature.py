@@ -70,9 +70,9 @@ class Published:
 
     Attributes:
         frame: rows with `science.balance_period.COLUMNS`, origin `literature`. `sigma_kind` is `published` (as
-            printed; the papers rarely say of what level), `propagated` (elevation change times density) or `not_given`
-            (no sigma). Papers give years: `period_precision` is `year` and the dates are 1 January of the first and
-            31 December of the last.
+            printed; the papers rarely say of what level), `propagated` (elevation change times density) or `assumed`
+            (none is printed). Papers give years: `period_precision` is `year` and the dates are 1 January of the first
+            and 31 December of the last.
         left_out: glacier id (or region) and reason of each row that is not in the frame.
     """
 
@@ -118,12 +118,16 @@ def load(path: Path | None = None) -> pd.DataFrame:
     return table
 
 
-def published(reference_area_km2: Mapping[str, float | None], path: Path | None = None) -> Published:
+def published(
+    reference_area_km2: Mapping[str, float | None], assumed_sigma_m_we_yr: float, path: Path | None = None
+) -> Published:
     """Published balances of glaciers of the registry.
 
     Args:
         reference_area_km2: every glacier of the registry and the area by which m w.e. become Gt and the reverse: that
             of the glacier's own balance series where it has one, else of its outline; None where unknown.
+        assumed_sigma_m_we_yr: one standard deviation of a balance for which none is printed, m w.e. a year. A printed 0
+            counts as none: no measured balance is exact.
         path: as `load`.
 
     Raises:
@@ -137,7 +141,7 @@ def published(reference_area_km2: Mapping[str, float | None], path: Path | None 
             what = f"{row['quantity']} {_period(row)}".strip()
             left_out.append((row["glacier_id"], f"{what} of {row['source']}: {reason}"))
         else:
-            rows.append(_row(row, reference_area_km2[row["glacier_id"]]))
+            rows.append(_row(row, reference_area_km2[row["glacier_id"]], assumed_sigma_m_we_yr))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = [name for name in COLUMNS if name.startswith("balance_") or name.endswith(("_km2", "_kg_m3"))]
     frame = frame.astype(dict.fromkeys(numbers, "float64"))
@@ -161,22 +165,23 @@ def _reason(row: dict[str, Any], areas: Mapping[str, float | None]) -> str:
     return ""
 
 
-def _row(row: dict[str, Any], area_km2: float | None) -> dict[str, Any]:
+def _row(row: dict[str, Any], area_km2: float | None, assumed_sigma_m_we_yr: float) -> dict[str, Any]:
     quantity, per = _UNITS[row["unit"]]
     value, sigma = row["value"] / per, row["uncertainty"] / per
-    kind = "not_given" if sigma != sigma else "published"
     density = None
     area = area_km2 or float("nan")
     if quantity == "Gt":
-        balance, balance_sigma = float(gt_to_m_we(value, area)), float(gt_to_m_we(sigma, area))
-        mass, mass_sigma = value, sigma
+        balance, balance_sigma, kind = float(gt_to_m_we(value, area)), float(gt_to_m_we(sigma, area)), "published"
+    elif quantity == "m":
+        density = GEODETIC_DENSITY_KG_M3
+        balance, balance_sigma = map(float, geodetic_balance(value, sigma))
+        kind = "propagated"
     else:
-        balance, balance_sigma = value, sigma
-        if quantity == "m":
-            density = GEODETIC_DENSITY_KG_M3
-            balance, balance_sigma = map(float, geodetic_balance(value, sigma))
-            kind = "not_given" if kind == "not_given" else "propagated"
-        mass, mass_sigma = float(m_we_to_gt(balance, area)), float(m_we_to_gt(balance_sigma, area))
+        balance, balance_sigma, kind = value, sigma, "published"
+    if not sigma > 0:
+        balance_sigma, kind = assumed_sigma_m_we_yr, "assumed"
+    mass = value if quantity == "Gt" else float(m_we_to_gt(balance, area))
+    mass_sigma = float(m_we_to_gt(balance_sigma, area))
     doi = "" if not row["source_doi"].startswith("10.") or row["source_doi"].endswith("?") else row["source_doi"]
     return {
         "glacier_id": row["glacier_id"],

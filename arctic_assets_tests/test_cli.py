@@ -285,7 +285,7 @@ def test_live_names_the_accounts_and_fails_soon_without_a_network(no_network: No
         assert message.startswith("  arctic_assets.errors.SourceError: a provider cannot be reached or breaks off\n")
         assert f"in: {url}\n" in message.partition("failed:")[0]
     assert told.count("got: Connection refused (attempt 2 of 2)\n") == 3  # raw/amce too
-    assert told.count("not run, because an upstream asset failed: ") == 22
+    assert told.count("not run, because an upstream asset failed: ") == 23
     assert not list((tmp_path / "home/raw").rglob("*.source.json"))
 
 

@@ -28,6 +28,7 @@ GOOD = {
     "latitude": "58.632159",
     "area_km2": "521.4",
     "utm_epsg": "32608",
+    "expected_speed_m_yr": "500",
 }
 OTHER = {
     **GOOD,
@@ -242,8 +243,9 @@ def test_a_row_with_too_few_cells(tmp_path: Path) -> None:
         ("longitude", "nan", "the longitude is impossible"),
         ("latitude", "", "the latitude is impossible"),
         ("latitude", "-91", "the latitude is impossible"),
-        ("area_km2", "0", "not an area"),
-        ("area_km2", "521,4", "not an area"),
+        ("area_km2", "0", "not above 0"),
+        ("area_km2", "521,4", "not above 0"),
+        ("expected_speed_m_yr", "-1", "not above 0"),
         ("utm_epsg", "4326", "not a UTM zone"),
         ("utm_epsg", "32661", "not a UTM zone"),
         ("utm_epsg", "8", "not a UTM zone"),

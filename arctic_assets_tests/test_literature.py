@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,19 @@ def write(folder: Path, *rows: str) -> Path:
     return path
 
 
+ASSUMED = 0.34
+
+
+def published(areas: Mapping[str, float | None], path: Path | None = None) -> literature.Published:
+    return literature.published(areas, ASSUMED, path)
+
+
 def areas() -> dict[str, float | None]:
     return {glacier.glacier_id: glacier.area_km2 for glacier in glaciers.load()}
 
 
 def test_the_packaged_file() -> None:
-    found = literature.published(areas())
+    found = published(areas())
     frame = found.frame
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) + len(found.left_out) == len(literature.load()), "every row is a row or a reason"
@@ -37,14 +45,14 @@ def test_the_packaged_file() -> None:
     assert not frame.duplicated(BalancePeriod.key()).any()
     nz = frame[frame["glacier_id"] == "novaya_zemlya"]
     assert nz["balance_gt_yr"].tolist() == [-10, -14]
-    assert nz["balance_sigma_gt_yr"].tolist() == [5, 4]
+    assert nz["balance_sigma_gt_yr"].tolist() == pytest.approx([5, 4])
     assert nz["balance_m_we_yr"].tolist() == pytest.approx([-0.452, -0.633], abs=5e-4)
     assert nz["reference"].str.contains("https://doi.org/10.3390/rs10111817").all()
     assert not frame["reference"].str.contains(r"\?", regex=True).any(), "no DOI that is not sure"
 
 
 def test_thinning_is_converted_with_its_density() -> None:
-    frame = literature.published(areas()).frame
+    frame = published(areas()).frame
     (row,) = frame[frame["density_kg_m3"].notna() & (frame["period_end"] == dt.date(1993, 12, 31))].to_dict("records")
     assert row["glacier_id"] == "mccall"
     assert row["density_kg_m3"] == 850 and row["sigma_kind"] == "propagated"
@@ -55,7 +63,7 @@ def test_thinning_is_converted_with_its_density() -> None:
 
 def test_regions_and_numbers_that_were_not_found_are_left_out_with_the_reason() -> None:
     reasons: dict[str, list[str]] = {}
-    for place, reason in literature.published(areas()).left_out:
+    for place, reason in published(areas()).left_out:
         reasons.setdefault(place, []).append(reason)
     for place in ("russian_high_arctic", "queen_elizabeth_islands", "trinity_and_wykeham"):
         assert all("no glacier of the registry" in reason for reason in reasons[place])
@@ -67,17 +75,25 @@ def test_regions_and_numbers_that_were_not_found_are_left_out_with_the_reason() 
 
 def test_units(tmp_path: Path) -> None:
     path = write(tmp_path, ROW, ROW.replace("-500,mm w.e./yr,100", "-2,Gt/yr,").replace("geodetic", "total mass"))
-    frame = literature.published({"a": 2000.0}, path).frame
+    frame = published({"a": 2000.0}, path).frame
     assert frame["balance_m_we_yr"].tolist() == [-0.5, -1.0]
     assert frame["balance_gt_yr"].tolist() == [-1.0, -2.0]
     assert frame["balance_sigma_gt_yr"].tolist()[0] == pytest.approx(0.2)
-    assert frame["sigma_kind"].tolist() == ["published", "not_given"]
-    assert frame["balance_sigma_m_we_yr"].isna().tolist() == [False, True]
+    assert frame["sigma_kind"].tolist() == ["published", "assumed"]
+
+
+@pytest.mark.parametrize("printed", ["", "0"])
+@pytest.mark.parametrize(("value", "unit"), [("-500", "mm w.e./yr"), ("-0.5", "m/yr"), ("-1", "Gt/yr")])
+def test_a_sigma_that_is_not_printed_is_assumed(tmp_path: Path, value: str, unit: str, printed: str) -> None:
+    path = write(tmp_path, ROW.replace("-500,mm w.e./yr,100", f"{value},{unit},{printed}"))
+    (row,) = published({"a": 2000.0}, path).frame.to_dict("records")
+    assert row["sigma_kind"] == "assumed"
+    assert row["balance_sigma_m_we_yr"] == ASSUMED and row["balance_sigma_gt_yr"] == pytest.approx(ASSUMED * 2)
 
 
 def test_without_an_area_there_is_no_gt(tmp_path: Path) -> None:
     path = write(tmp_path, ROW, ROW.replace("mm w.e./yr", "Gt/yr").replace("-500", "-2"))
-    found = literature.published({"a": None}, path)
+    found = published({"a": None}, path)
     assert found.frame["balance_m_we_yr"].tolist() == [-0.5]
     assert found.frame[["balance_gt_yr", "reference_area_km2"]].isna().all(axis=None)
     assert "need a reference area" in found.left_out[0][1]
@@ -93,7 +109,7 @@ def test_without_an_area_there_is_no_gt(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_do_not_count(tmp_path: Path, old: str, new: str, reason: str) -> None:
-    found = literature.published({"a": 1.0}, write(tmp_path, ROW.replace(old, new)))
+    found = published({"a": 1.0}, write(tmp_path, ROW.replace(old, new)))
     assert found.frame.empty and reason in found.left_out[0][1]
 
 
@@ -108,7 +124,7 @@ def test_rows_that_do_not_count(tmp_path: Path, old: str, new: str, reason: str)
 )
 def test_wrong_files_are_refused(tmp_path: Path, old: str, new: str, problem: str) -> None:
     with pytest.raises(SourceError, match=problem):
-        literature.published({"a": 1.0}, write(tmp_path, ROW.replace(old, new)))
+        published({"a": 1.0}, write(tmp_path, ROW.replace(old, new)))
 
 
 def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:

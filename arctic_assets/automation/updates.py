@@ -34,7 +34,7 @@ _FIRST = "First month, YYYY-MM; empty for the first there is."
 _LAST = "Last month, YYYY-MM; empty for the last that has ended."
 MONTHS = 'key:"raw/era5" or key:"derived/temperature_monthly"'
 YEARS = 'key:"derived/temperature_annual"'
-ALL_YEARS = 'key:"derived/mass_balance" or key:"derived/trend"'
+ALL_YEARS = 'key:"derived/mass_balance" or key:"derived/balance_model" or key:"derived/trend"'
 """What months of ERA5 change: themselves; the years that they are part of; and, once a year is complete, what is fitted
 to all years. Exports have a schedule of their own."""
 

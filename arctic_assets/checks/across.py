@@ -7,11 +7,13 @@ asset checks. A rule belongs to the table it judges.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from arctic_assets.glaciers import Registry
 from arctic_assets.science.mass_balance import SEASONS_TOLERANCE_M_WE, seasons_that_do_not_add_up
 from arctic_assets.tables import (
     Area,
@@ -22,10 +24,32 @@ from arctic_assets.tables import (
     TemperatureAnnual,
     TemperatureMonthly,
     Thickness,
+    Trend,
+    Velocity,
     Volume,
 )
 
-Tables = Callable[[type[Table]], pd.DataFrame]
+
+@dataclass(frozen=True)
+class Tables:
+    """What rules look at.
+
+    Attributes:
+        read: the rows of a table.
+        registry: the glaciers, with what is expected of them.
+    """
+
+    read: Callable[[type[Table]], pd.DataFrame]
+    registry: Registry
+
+    def __call__(self, model: type[Table]) -> pd.DataFrame:
+        """The rows of a table."""
+        return self.read(model)
+
+    def expected(self, name: str) -> pd.Series:
+        """A number of the registry by glacier, of the glaciers that have it."""
+        return pd.Series({g.glacier_id: getattr(g, name) for g in self.registry}, dtype="float64").dropna()
+
 
 PRELIMINARY_TOLERANCE_K = 0.1
 """Final and preliminary ERA5 rarely differ at all; a month that moves by more has had something corrected."""
@@ -64,6 +88,18 @@ def _off(frame: pd.DataFrame, rule: str, column: str, bad: pd.Series, shown: lis
     return Judged(len(frame), [Failure(rule, column, frame.loc[bad, shown])] if bad.any() else [])
 
 
+def image_is_of_its_inventory(tables: Tables) -> Judged:
+    """The image of an inventory that is named by a year is of that year, two years more or less. The reference is not.
+
+    Revisions count too: whoever digitises another image says so in its date.
+    """
+    frame = tables(Outline).dropna(subset="image_date")
+    frame = frame[frame["inventory"].str.fullmatch(r"\d{4}")]
+    years = pd.to_datetime(frame["image_date"]).dt.year - frame["inventory"].astype("int64")
+    shown = ["glacier_id", "inventory", "image_date", "revision"]
+    return _off(frame, "image_date is within 2 years of the inventory", "image_date", years.abs() > 2, shown)
+
+
 def links_are_clear(tables: Tables) -> Judged:
     """RGI6 ids of the registry lead to one outline with nearly the same area."""
     frame = tables(Outline).dropna(subset="link_overlap")
@@ -96,6 +132,40 @@ def product_covers_the_glacier(tables: Tables) -> Judged:
     bad = ~frame["coverage_fraction"].between(0.8, 1.2)
     shown = ["glacier_id", "product", "coverage_fraction", "ice_area_km2"]
     return _off(frame, "coverage_fraction is 0.8 to 1.2", "coverage_fraction", bad, shown)
+
+
+def thickness_is_about_as_expected(tables: Tables) -> Judged:
+    """Mean thickness against the figure of the registry, within a factor of two: a unit or a wrong glacier shows.
+
+    The shallow-ice check is of the centreline, where ice is thickest, and not judged.
+    """
+    expected = tables.expected("expected_thickness_m")
+    frame = tables(Thickness).query("product != 'sia_check'")
+    frame = frame[frame["glacier_id"].isin(expected.index)]
+    frame = frame.assign(expected_thickness_m=frame["glacier_id"].map(expected).astype("float64"))
+    bad = ~(frame["thickness_m"] / frame["expected_thickness_m"]).between(0.5, 2)
+    shown = ["glacier_id", "product", "thickness_m", "expected_thickness_m"]
+    return _off(frame, "thickness_m is within a factor of 2 of the registry's", "thickness_m", bad, shown)
+
+
+def speed_is_about_as_expected(tables: Tables) -> Judged:
+    """Centreline mean speed against the largest one that the registry expects of the glacier."""
+    expected = tables.expected("expected_speed_m_yr")
+    frame = tables(Velocity)
+    frame = frame[frame["glacier_id"].isin(expected.index)]
+    frame = frame.assign(expected_speed_m_yr=frame["glacier_id"].map(expected).astype("float64"))
+    bad = frame["speed_m_yr"] > frame["expected_speed_m_yr"]
+    shown = ["glacier_id", "year", "speed_m_yr", "speed_sigma_m_yr", "expected_speed_m_yr"]
+    return _off(frame, "speed_m_yr is at most the registry's expected_speed_m_yr", "speed_m_yr", bad, shown)
+
+
+def temperature_trend_is_usual(tables: Tables) -> Judged:
+    """Trends of the temperature within -0.5 to 2 K per decade."""
+    frame = tables(Trend)
+    frame = frame[frame["variable"].str.startswith("t2m")]
+    bad = ~frame["slope_per_decade"].between(-0.5, 2)
+    shown = ["glacier_id", "variable", "slope_per_decade", "slope_low", "slope_high"]
+    return _off(frame, "the slope of a temperature is -0.5 to 2 K per decade", "slope_per_decade", bad, shown)
 
 
 def volume_is_thickness_times_area(tables: Tables) -> Judged:
@@ -174,8 +244,8 @@ def seasons_add_up(tables: Tables) -> Judged:
 
 
 def reference_area_agrees(tables: Tables) -> Judged:
-    """The area the balance refers to is about that of the outline; where not, a Gt figure must use the balance's."""
-    balance = tables(MassBalance).dropna(subset="reference_area_km2").query("scope == 'own'")
+    """The area that was measured is about that of the outline; where not, a Gt figure must use the balance's."""
+    balance = tables(MassBalance).dropna(subset="reference_area_km2").query("scope == 'own' and origin == 'observed'")
     newest = balance.sort_values("year").drop_duplicates("glacier_id", keep="last")
     area = tables(Area).query("inventory == 'rgi7'")[["glacier_id", "area_km2"]]
     frame = newest.merge(area, on="glacier_id")
@@ -192,6 +262,13 @@ RULES: tuple[Rule, ...] = (
         "RGI6 ids of the registry lead to one RGI7 outline, with an overlap of at least 0.9.",
         "compare the outline with the glacier that is meant, and put rgi7_ids into the registry",
         links_are_clear,
+    ),
+    Rule(
+        Outline,
+        "image_is_of_its_inventory",
+        "Images are within two years of the inventory's nominal year, revisions too.",
+        "the rates use the image's own date; put the outline into an inventory of its year where there is one",
+        image_is_of_its_inventory,
     ),
     Rule(
         Area,
@@ -213,6 +290,27 @@ RULES: tuple[Rule, ...] = (
         "The product's ice mask is 0.8 to 1.2 of the outline, the shallow-ice check aside.",
         "outline and product are of other dates or divides: use the product's own area with its volume",
         product_covers_the_glacier,
+    ),
+    Rule(
+        Thickness,
+        "is_about_as_expected",
+        "Mean thickness within a factor of two of the registry's expected_thickness_m, the shallow-ice check aside.",
+        "a unit, a raster of another glacier, or an expectation that is wrong in the registry",
+        thickness_is_about_as_expected,
+    ),
+    Rule(
+        Velocity,
+        "is_about_as_expected",
+        "Mean speed of the centreline at most the registry's expected_speed_m_yr.",
+        "look at speed_sigma_m_yr and the count of these years; a surge may stay",
+        speed_is_about_as_expected,
+    ),
+    Rule(
+        Trend,
+        "of_temperature_is_usual",
+        "Temperature trends of -0.5 to 2 K per decade.",
+        "look at the series: months that are missing, or a step where preliminary months became final",
+        temperature_trend_is_usual,
     ),
     Rule(
         Thickness,
@@ -266,7 +364,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         MassBalance,
         "reference_area_agrees",
-        "The newest reference area is 0.75 to 1.25 of the outline's.",
+        "The newest reference area of the observations is 0.75 to 1.25 of the outline's.",
         "use reference_area_km2 of the balance, not the outline's area, for a balance in Gt",
         reference_area_agrees,
     ),

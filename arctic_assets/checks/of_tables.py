@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from arctic_assets.assets.wiring import frequent_reasons
-from arctic_assets.checks.across import RULES, Judged, Rule
+from arctic_assets.checks.across import RULES, Judged, Rule, Tables
 from arctic_assets.checks.evidence import evaluation, latest_materialization
 from arctic_assets.glaciers import Registry
 from arctic_assets.storage.warehouse import Warehouse
@@ -74,7 +74,7 @@ def _checks_of(model: type[Table], registry: Registry) -> dg.AssetChecksDefiniti
                 spec = specs[key.name]
                 if key.name in rules:
                     rule: Rule = rules[key.name]
-                    judged, severity, todo = rule.judge(read), WARN, rule.todo
+                    judged, severity, todo = rule.judge(Tables(read, registry)), WARN, rule.todo
                 else:
                     judged, (_, severity, todo) = judges[key.name](), own[key.name]
                 yield dg.Output(None, spec.get_python_identifier())

@@ -72,7 +72,6 @@ def glacier_columns() -> list[Column]:
             hard=(None, None),
             warn=(None, None),
             isin=(),
-            uncertainty="",
         )
         for field in dataclasses.fields(Glacier)
     ]
@@ -82,7 +81,7 @@ def registry_frame(registry: Registry) -> pd.DataFrame:
     """The registry as a table, one row per glacier in the order of its file."""
     rows = [dataclasses.asdict(glacier) for glacier in registry]
     frame = pd.DataFrame(rows, columns=[column.name for column in glacier_columns()])
-    return frame.astype({"wgms_id": "Int64", "area_km2": "float64"})
+    return frame.astype({"wgms_id": "Int64"} | {c.name: "float64" for c in glacier_columns() if c.type is float})
 
 
 def codebook(models: Sequence[type[Table]] = TABLES) -> pd.DataFrame:
@@ -149,6 +148,7 @@ def tables_markdown() -> str:
             f"Key: {_key(own)}. Grain: {_GRAIN_WORDS[model.grain()]}.",
             "",
             *_column_table(own),
+            *(["", f"Also: {'; '.join(rule.text for rule in rules)}."] if (rules := model.rules()) else []),
             "",
         ]
     lines += [

@@ -157,7 +157,7 @@ def _sorted(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
 
 def _text_column(name: str) -> Column:
     """A column of plain text that explains itself."""
-    return Column(name, str, "", "", False, True, (None, None), (None, None), (), "")
+    return Column(name, str, "", "", False, True, (None, None), (None, None), ())
 
 
 class _Formats:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERATOR", "STAMP", "TRUTH", "GlacierTruth", "Temperature", "Truth", "write"]
 
-GENERATOR = "8"
+GENERATOR = "9"
 """Version of what is generated: raise it when other bytes come out."""
 STAMP = f"{SYNTHETIC}.json"
 TRUTH = "truth.json"
@@ -52,10 +52,12 @@ One folder per provider, in the provider's own formats and under its own file na
 
 @dataclass(frozen=True)
 class Temperature:
-    """Mean temperature over an outline by points, degrees Celsius, and the standard error of the sampling, K."""
+    """Mean temperature over an outline by points, degrees Celsius, and the standard error of the sampling, K; and the
+    mean in which each point counts by the land fraction of its cell."""
 
     t2m_c: float
     sampling_error_k: float
+    t2m_land_c: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class GlacierTruth:
         rgi6_volume_km3: volume in each raster.
         annual_balance_m_we: by balance year; empty where FoG has nothing.
         annual_balance_sigma_m_we: reported uncertainty, or None.
-        t2m: by month, for a few months.
+        t2m: by month.
         expected_balance_m_we: by balance year, observed or not, what the summers alone make of the balance; empty where
             FoG has nothing.
         unexplained_m_we: standard deviation of what else is in the observed balances; None with it.
@@ -87,8 +89,8 @@ class GlacierTruth:
         speed: by year, fields of `itslive.VelocityTruth`; year 0 is the climatology.
         inventories: by nominal year, fields of `landsat.Inventory`.
         millan: fields of `millan.ThicknessTruth`.
-        trends: change in ten years that was put into t2m_c (annual mean), speed_m_yr (whole lines), observed and
-            reconstruction (balances, m w.e.); absent where there is no such series.
+        trends: change in ten years that was put into t2m_c (annual mean), t2m_jja_c (summers), speed_m_yr (whole
+            lines), observed and reconstruction (balances, m w.e.); absent where there is no such series.
     """
 
     area_km2: float
@@ -237,9 +239,10 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
         expected = fog.expected(glacier, climate, through)
         speed = speeds.get(glacier.glacier_id, {})
         trends = {"t2m_c": era5.warming_k_per_decade(range(12)), "reconstruction": amce.trend_m_we_per_decade()}
+        trends["t2m_jja_c"] = era5.warming_k_per_decade((5, 6, 7))
         trends |= {"observed": expected.trend_m_we_per_decade} if expected else {}
         trends |= {"speed_m_yr": itslive.trend_m_yr_per_decade(glacier.glacier_id, speed)} if speed else {}
-        t2m = era5.temperature_truth(members, temperatures[glacier.o1region], months)
+        t2m = era5.temperature_truth(members, temperatures[glacier.o1region], climate, months)
         truths[glacier.glacier_id] = GlacierTruth(
             area_km2=area,
             perimeter_outer_km=outer,
@@ -260,7 +263,7 @@ def _written(root: Path, registry: Registry, through: str) -> Truth:
             rgi6_volume_km3={rgi6_id: ice[rgi6_id].volume_km3 for rgi6_id in weights},
             annual_balance_m_we={year: value for year, (value, _) in balance.items()},
             annual_balance_sigma_m_we={year: sigma for year, (_, sigma) in balance.items()},
-            t2m={month: Temperature(value, error) for month, (value, error) in t2m.items()},
+            t2m={month: Temperature(*found) for month, found in t2m.items()},
             expected_balance_m_we=expected.balance_m_we if expected else {},
             unexplained_m_we=expected.unexplained_m_we if expected else None,
             surveys=tuple(_texts(asdict(survey)) for survey in fog.surveys(glacier)),
@@ -288,12 +291,10 @@ def _area_weighted(
 
 
 def _truth_months(through: str) -> list[str]:
-    """Months of all seasons and decades, the last two among them."""
-    from arctic_assets.sample.era5 import month_name, month_number
+    """All months of the files."""
+    from arctic_assets.sample.era5 import FIRST_YEAR, month_name, month_number
 
-    fixed = ["1979-01", "1985-01", "1985-07", "1999-10", "2005-04", "2015-07", "2024-01", "2024-07"]
-    last = [month_name(month_number(through) - ago) for ago in (1, 0)]
-    return sorted({month for month in (*fixed, *last) if month <= through})
+    return [month_name(number) for number in range(12 * FIRST_YEAR, month_number(through) + 1)]
 
 
 def _perimeters(members: Sequence[Member]) -> tuple[float, float, int]:

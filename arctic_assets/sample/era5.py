@@ -215,7 +215,9 @@ def write(folder: Path, members: Sequence[Member], climate: Climate, through: st
     return fields
 
 
-def temperature_truth(members: Sequence[Member], field: Field, months: Sequence[str]) -> dict[str, tuple[float, float]]:
+def temperature_truth(
+    members: Sequence[Member], field: Field, climate: Climate, months: Sequence[str]
+) -> dict[str, tuple[float, float, float]]:
     """Mean temperature over a glacier by points: no overlap of polygons and cells is computed.
 
     Points are scattered evenly over each outline (in longitude and the sine of latitude), in proportion to its area
@@ -224,23 +226,31 @@ def temperature_truth(members: Sequence[Member], field: Field, months: Sequence[
     Args:
         members: the glacier's outlines.
         field: the region's field.
+        climate: gives the land fraction of the cells.
         months: which months.
 
     Returns:
-        Per month the mean, degrees Celsius, and the standard error that comes from the number of points, K.
+        Per month the mean, degrees Celsius, the standard error that comes from the number of points, K, and the mean in
+        which each point counts by the land fraction of its cell, degrees Celsius.
     """
     area = np.array([member.area_km2 for member in members])
     share = area / area.sum()
-    at = [month_number(month) - 12 * FIRST_YEAR for month in months]
-    mean, variance = np.zeros(len(at)), np.zeros(len(at))
+    t2m = field.t2m[[month_number(month) - 12 * FIRST_YEAR for month in months]]
+    mean, variance, on_land, land = np.zeros(len(t2m)), np.zeros(len(t2m)), np.zeros(len(t2m)), 0.0
     for member, part in zip(members, share, strict=True):
         points = _scattered(member, max(3, round(TRUTH_POINTS * part)))
         row = np.rint((field.latitude[0] - points[:, 1]) / _CELL).astype(int)
         column = np.rint((points[:, 0] - field.longitude[0]) / _CELL).astype(int)
-        values = field.t2m[at][:, row, column].astype(np.float64)
-        mean += part * values.mean(axis=1)
-        variance += part**2 * values.var(axis=1, ddof=1) / len(points)
-    return {month: (float(m), float(s)) for month, m, s in zip(months, mean - 273.15, np.sqrt(variance), strict=True)}
+        cells, n = np.unique(np.stack([row, column]), axis=1, return_counts=True)
+        values = t2m[:, cells[0], cells[1]].astype(np.float64) - 273.15
+        own = values @ n / n.sum()
+        mean += part * own
+        variance += part**2 * ((values - own[:, None]) ** 2) @ n / n.sum() / n.sum()
+        fraction = n / n.sum() * climate.land(field.latitude[cells[0]], field.longitude[cells[1]])
+        on_land += part * values @ fraction
+        land += part * float(fraction.sum())
+    found = zip(mean, np.sqrt(variance), on_land / land, strict=True)
+    return {month: (float(m), float(s), float(o)) for month, (m, s, o) in zip(months, found, strict=True)}
 
 
 def _scattered(member: Member, count: int) -> Floats:

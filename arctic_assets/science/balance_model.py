@@ -27,6 +27,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from arctic_assets.science.mass_balance import newest_reference_area
+
 MODEL_ID = "temperature_index_1"
 """Raise the number when other values come out."""
 LAPSE_RATE_K_PER_M = -0.0065
@@ -75,7 +77,7 @@ class Model:
         fitted: `melt_factor and precipitation_factor`, or `melt_factor`.
         first_year: first observed year.
         last_year: last observed year.
-        skill: leave-one-out skill; its score is above 0.
+        skill: leave-one-out skill.
         folds: (melt_f, prcp_fac) without each observed year in turn, shape (n, 2).
     """
 
@@ -90,10 +92,10 @@ class Model:
 
 @dataclass(frozen=True)
 class NoModel:
-    """Why a glacier has none; with the skill when that is why."""
+    """Why a glacier has none; with the calibrated model when its skill is why."""
 
     reason: str
-    skill: Skill | None = None
+    rejected: Model | None = None
 
 
 def monthly_precipitation_mm(tp_m_per_day: ArrayLike, days: ArrayLike) -> Floats:
@@ -184,14 +186,15 @@ def calibrate(
         folds.append(fold)
     melt, precipitation = np.array(folds).T
     skill = _skill(precipitation * solid - melt * warmth / 1000, balance)
+    fitted = "melt_factor" if prior is not None else "melt_factor and precipitation_factor"
+    span = int(years["year"].iloc[0]), int(years["year"].iloc[-1])
+    model = Model(*whole, fitted, *span, skill, tuple(folds))
     if not skill.skill_score > 0:
         return NoModel(
             f"the model does not beat the mean of the other years (leave-one-out skill score {skill.skill_score:.2f})",
-            skill,
+            model,
         )
-    fitted = "melt_factor" if prior is not None else "melt_factor and precipitation_factor"
-    span = int(years["year"].iloc[0]), int(years["year"].iloc[-1])
-    return Model(*whole, fitted, *span, skill, tuple(folds))
+    return model
 
 
 def regional_precipitation_factor(models: Mapping[str, Model], regions: Mapping[str, str], region: str) -> float | None:
@@ -222,15 +225,13 @@ def modelled_years(model: Model, drivers: pd.DataFrame) -> pd.DataFrame:
     """
     solid, warmth = (drivers[name].to_numpy(dtype=np.float64) for name in ("solid_m_we", "degree_days_k_d"))
     melt, precipitation = np.array(model.folds).T
-    n = len(melt)
-    versions = precipitation[:, None] * solid - melt[:, None] * warmth / 1000
-    parameter_variance = (n - 1) / n * ((versions - versions.mean(axis=0)) ** 2).sum(axis=0)
+    parameter_sigma = _jackknife(precipitation[:, None] * solid - melt[:, None] * warmth / 1000)
     year = drivers["year"].to_numpy(dtype=np.int64)
     return pd.DataFrame(
         {
             "year": year,
             "annual_balance_m_we": model.precipitation_factor * solid - model.melt_factor * warmth / 1000,
-            "annual_balance_sigma_m_we": np.sqrt(model.skill.rmse_m_we**2 + parameter_variance),
+            "annual_balance_sigma_m_we": np.hypot(model.skill.rmse_m_we, parameter_sigma),
             "extrapolated": (year < model.first_year) | (year > model.last_year),
         }
     )
@@ -243,13 +244,14 @@ def model_balances(
 
     Args:
         drivers: glacier id to its `annual_drivers`.
-        observed: glacier_id, year, annual_balance_m_we, annual_balance_sigma_m_we, scope (what was measured; a model
-            is of what it was calibrated on).
+        observed: glacier_id, year, annual_balance_m_we, annual_balance_sigma_m_we, scope, reference_area_km2 (what was
+            measured; a model is of what it was calibrated on, and of the newest area of it).
         regions: glacier id to RGI region, of every glacier in `drivers`.
 
     Returns:
         glacier_id, year, origin (model), annual_balance_m_we, annual_balance_sigma_m_we, sigma_origin (model),
-        scope, model_id, skill_score, extrapolated, sorted; and per glacier the model or why there is none.
+        scope, reference_area_km2, model_id, skill_score, extrapolated, sorted; and per glacier the model or why there
+        is none.
     """
     series = {str(g): rows for g, rows in observed.groupby("glacier_id")}
     nothing = observed.iloc[:0]
@@ -260,18 +262,79 @@ def model_balances(
         if YEARS_FOR_ONE <= seen < YEARS_FOR_BOTH:
             prior = regional_precipitation_factor(fitted, regions, regions[glacier])
             results[glacier] = calibrate(years, series[glacier], prior)
+    areas = newest_reference_area(observed)
     parts = [
         modelled_years(model, drivers[glacier]).assign(
-            glacier_id=glacier, scope=series[glacier]["scope"].iloc[0], skill_score=model.skill.skill_score
+            glacier_id=glacier,
+            scope=series[glacier]["scope"].iloc[0],
+            reference_area_km2=areas.get(glacier, math.nan),
+            skill_score=model.skill.skill_score,
         )
         for glacier, model in sorted(results.items())
         if isinstance(model, Model)
     ]
-    columns = ["glacier_id", "year", "annual_balance_m_we", "annual_balance_sigma_m_we", "scope", "skill_score"]
-    empty = pd.DataFrame({name: [] for name in [*columns, "extrapolated"]})
+    values = ["annual_balance_m_we", "annual_balance_sigma_m_we", "reference_area_km2", "skill_score"]
+    empty = pd.DataFrame({name: [] for name in ["glacier_id", "year", *values, "scope", "extrapolated"]})
     rows = pd.concat(parts, ignore_index=True) if parts else empty
     rows = rows.assign(origin="model", sigma_origin="model", model_id=MODEL_ID)
     return rows.sort_values(["glacier_id", "year"], ignore_index=True), results
+
+
+def calibrations(results: Mapping[str, Model | NoModel]) -> pd.DataFrame:
+    """Parameters and skill of every calibration, of those that are not published too.
+
+    The uncertainty of a parameter is the jackknife's standard deviation over the observed years. Of a precipitation
+    factor that other glaciers gave it is the standard deviation of all their factors, and not below what is usual (the
+    median) for one of these.
+
+    Args:
+        results: of `model_balances`, of all glaciers.
+
+    Returns:
+        glacier_id, model_id, published, reason (None where published), fitted, melt_factor_kg_m2_d_k,
+        melt_factor_sigma_kg_m2_d_k, precipitation_factor, precipitation_factor_sigma, n_years, period_start,
+        period_end, rmse_m_we, bias_m_we, mae_m_we, r, skill_score (missing where nothing could be fitted), sorted.
+    """
+    lenders = [m for m in results.values() if isinstance(m, Model) and m.fitted != "melt_factor"]
+    lent = np.array([(m.precipitation_factor, _jackknife(np.array(m.folds))[1]) for m in lenders]).reshape(-1, 2)
+    lent_sigma = max(np.std(lent[:, 0]), np.median(lent[:, 1])) if lenders else np.nan
+    rows = []
+    for glacier, result in sorted(results.items()):
+        model = result.rejected if isinstance(result, NoModel) else result
+        row: dict[str, object] = {
+            "glacier_id": glacier,
+            "model_id": MODEL_ID,
+            "published": isinstance(result, Model),
+            "reason": result.reason if isinstance(result, NoModel) else None,
+        }
+        if model:
+            melt_sigma, precipitation_sigma = _jackknife(np.array(model.folds))
+            if model.fitted == "melt_factor":
+                precipitation_sigma = lent_sigma
+            row |= {
+                "fitted": model.fitted,
+                "melt_factor_kg_m2_d_k": model.melt_factor,
+                "melt_factor_sigma_kg_m2_d_k": float(melt_sigma),
+                "precipitation_factor": model.precipitation_factor,
+                "precipitation_factor_sigma": float(precipitation_sigma),
+                "n_years": model.skill.n,
+                "period_start": model.first_year,
+                "period_end": model.last_year,
+                "rmse_m_we": model.skill.rmse_m_we,
+                "bias_m_we": model.skill.bias_m_we,
+                "mae_m_we": model.skill.mae_m_we,
+                "r": model.skill.r,
+                "skill_score": model.skill.skill_score,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _jackknife(versions: Floats) -> Floats:
+    """Standard deviation of what n estimates that lack one year each, along the first axis, vary around."""
+    n = len(versions)
+    spread: Floats = np.sqrt((n - 1) / n * ((versions - versions.mean(axis=0)) ** 2).sum(axis=0))
+    return spread
 
 
 def _fit(

@@ -83,8 +83,9 @@ def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, 
             elevation_change_sigma_m, area_km2, area_start_km2, reference.
 
     Returns:
-        Rows with `COLUMNS`, sorted by key; and glacier id and one sentence per row that cannot be told from another
-        one. Surveys that share glacier, period and reference have the survey's id added to the reference.
+        Rows with `COLUMNS`, sorted by key; and glacier id and one sentence per row that is left out: no change and no
+        uncertainty, or nothing tells it from another one. Surveys that share glacier, period and reference have the
+        survey's id added to the reference.
     """
     years = changes["years"].to_numpy(dtype=np.float64)
     rate = changes["elevation_change_m"].to_numpy(dtype=np.float64) / years
@@ -115,10 +116,16 @@ def geodetic_rows(changes: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, 
         }
     )
     key = ["glacier_id", "period_start", "period_end", "reference"]
+    empty = ~(rows["balance_sigma_m_we_yr"] > 0)
+    left_out = [
+        (str(row.glacier_id), f"elevation change of 0 from {row.period_start} to {row.period_end} without uncertainty")
+        for row in rows[empty].itertuples()
+    ]
+    rows = rows[~empty]
     shared = rows.duplicated(key, keep=False) & (rows["survey_id"] != "")
     rows.loc[shared, "reference"] += "; FoG survey " + rows.loc[shared, "survey_id"]
     twice = rows.duplicated(key, keep="first")
-    left_out = [
+    left_out += [
         (
             str(row.glacier_id),
             f"{row.glacier_id} has several elevation changes from {row.period_start} to {row.period_end} by "

@@ -1,4 +1,4 @@
-"""Observed mass balance: uncertainties that are not reported, and seasons that must add up to the year.
+"""Observed mass balance: uncertainties that are not reported, seasons that must add up to the year, and the area.
 
 Here: pure rules on frames of annual values. Not here: reading FoG (`sources.fog`), modelled or geodetic balances.
 """
@@ -44,6 +44,16 @@ def fill_sigma(frame: pd.DataFrame, assumed_sigma_m_we: float) -> pd.DataFrame:
         any_assumed |= lacks
     origin = pd.Series(np.where(any_assumed, "assumed", "reported"), index=frame.index, dtype="object")
     return filled.assign(season_sigma_origin=origin.where(has_any, None))
+
+
+def newest_reference_area(observed: pd.DataFrame) -> dict[str, float]:
+    """The area, km2, that the newest year of each glacier's series refers to, of the years that state one.
+
+    Args:
+        observed: `glacier_id`, `year`, `reference_area_km2`.
+    """
+    stated = observed.dropna(subset="reference_area_km2").sort_values("year")
+    return {str(g): float(area) for g, area in stated.groupby("glacier_id")["reference_area_km2"].last().items()}
 
 
 def seasons_that_do_not_add_up(frame: pd.DataFrame, tolerance_m_we: float = SEASONS_TOLERANCE_M_WE) -> pd.DataFrame:

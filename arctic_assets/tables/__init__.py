@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from arctic_assets.tables.area import Area, Outline
 from arctic_assets.tables.area_change import AreaChange
+from arctic_assets.tables.balance_model import BalanceModel
 from arctic_assets.tables.balance_period import BalancePeriod
-from arctic_assets.tables.base import Column, Failure, Table, column, soft_violations, violations, without_uncertainty
+from arctic_assets.tables.base import (
+    Column,
+    Failure,
+    NoUncertainty,
+    RowRule,
+    Table,
+    column,
+    soft_violations,
+    violations,
+    without_uncertainty,
+)
 from arctic_assets.tables.mass_balance import MassBalance
 from arctic_assets.tables.provenance import Gap, SourceObject
 from arctic_assets.tables.temperature import TemperatureAnnual, TemperatureMonthly
@@ -24,6 +35,7 @@ TABLES: tuple[type[Table], ...] = (
     Volume,
     Velocity,
     MassBalance,
+    BalanceModel,
     BalancePeriod,
     TemperatureMonthly,
     TemperatureAnnual,
@@ -34,12 +46,15 @@ __all__ = [
     "TABLES",
     "Area",
     "AreaChange",
+    "BalanceModel",
     "BalancePeriod",
     "Column",
     "Failure",
     "Gap",
     "MassBalance",
+    "NoUncertainty",
     "Outline",
+    "RowRule",
     "SourceObject",
     "Table",
     "TemperatureAnnual",

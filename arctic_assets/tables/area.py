@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, RowRule, Table, column
 
 _GLACIER = "Glacier: id in the registry"
 _INVENTORY = "Dated outline set: rgi7 (the reference) or a nominal year"
@@ -25,11 +25,11 @@ class Outline(Table):
     inventory: str = column(_INVENTORY, key=True)
     geometry: bytes = column("Outline as WKB, longitude and latitude (EPSG:4326); shared divides are dissolved")
     n_members: int = column(
-        "Number of RGI outlines that make up the glacier", unit="1", hard=(1, None), uncertainty="a count"
+        "Number of RGI outlines that make up the glacier", unit="1", hard=(1, None), uncertainty=NoUncertainty.COUNT
     )
     member_ids: list[str] = column("RGI7 ids of the members")
     member_area_km2: float | None = column(
-        "Sum of the members' areas as RGI states them", unit="km2", nullable=True, uncertainty="not given by RGI7"
+        "Sum of the members' areas as RGI states them", unit="km2", nullable=True, uncertainty=NoUncertainty.NOT_GIVEN
     )
     rgi6_ids: list[str] = column("RGI6 ids linked to the members, for products that know only RGI6")
     rgi6_weights: list[float] = column("Share of each RGI6 glacier's area that lies in this glacier, 0 to 1")
@@ -38,7 +38,7 @@ class Outline(Table):
         unit="m",
         nullable=True,
         hard=(-100, 9000),
-        uncertainty="not given by RGI7",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)
     method: str = column("How the outline was made")
@@ -48,7 +48,7 @@ class Outline(Table):
         "30 m for MSS; a revision may say another",
         unit="m",
         hard=(0, 100),
-        uncertainty="a property of the sensor",
+        uncertainty=NoUncertainty.SETTING,
     )
     flags: list[str] = column(
         "What to know of the mapping: debris_from_rgi7, gaps_filled, assumed_as_rgi7, slc_off, nominal_date"
@@ -59,14 +59,14 @@ class Outline(Table):
         nullable=True,
         hard=(0, 1),
         warn=(None, 0.2),
-        uncertainty="exact counting of cells",
+        uncertainty=NoUncertainty.EXACT,
     )
     debris_km2: float | None = column(
         "Debris-covered ice taken from the reference",
         unit="km2",
         nullable=True,
         hard=(0, 25000),
-        uncertainty="not known",
+        uncertainty=NoUncertainty.NOT_ESTIMATED,
     )
     thresholds: str | None = column("Thresholds of the mapping", nullable=True)
     revision: int = column("0 as made by the platform; higher numbers are edits by a person", hard=(0, None))
@@ -78,7 +78,7 @@ class Outline(Table):
         nullable=True,
         hard=(0, 1.01),
         warn=(0.9, None),
-        uncertainty="a ratio of the official links",
+        uncertainty=NoUncertainty.EXACT,
     )
 
 
@@ -90,26 +90,35 @@ class Area(Table):
 
         name = "area"
         title = "Area"
-        metadata: ClassVar = {"grain": "inventory"}
+        metadata: ClassVar = {
+            "grain": "inventory",
+            "rules": (
+                RowRule(
+                    "area_sigma_km2 is below area_km2",
+                    "area_sigma_km2",
+                    lambda rows: rows["area_sigma_km2"] >= rows["area_km2"],
+                ),
+            ),
+        }
 
     glacier_id: str = column(_GLACIER, key=True)
     inventory: str = column(_INVENTORY, key=True)
     area_km2: float = column(
-        "Geodesic area", unit="km2", hard=(0.01, 25000), uncertainty="area_bound_km2, area_sigma_km2"
+        "Geodesic area", unit="km2", hard=(0.01, 25000), uncertainty=("area_bound_km2", "area_sigma_km2")
     )
     area_bound_km2: float = column(
-        "Upper bound of the resolution error: perimeter times half a pixel", unit="km2", hard=(0, None)
+        "Upper bound of the resolution error: perimeter times half a pixel", unit="km2", positive=True
     )
     area_sigma_km2: float = column(
         "Area uncertainty by the buffer method: half the difference of the outline grown and shrunk by half a pixel",
         unit="km2",
-        hard=(0, None),
+        positive=True,
     )
     area_sigma_independent_km2: float = column(
         "Area uncertainty when the errors of boundary pieces of one pixel are independent: half a pixel times "
         "sqrt(perimeter times a pixel); the lower limit, the truth lies between this and area_sigma_km2",
         unit="km2",
-        hard=(0, None),
+        positive=True,
     )
     area_repeatability_km2: float | None = column(
         "Standard deviation of the areas that several editors drew on the same image (Paul et al. 2017), the newest "
@@ -117,43 +126,43 @@ class Area(Table):
         unit="km2",
         nullable=True,
         hard=(0, None),
-        uncertainty="an uncertainty itself",
+        uncertainty=NoUncertainty.ITSELF,
     )
     n_digitisations: int = column(
         "Number of editors whose outlines are in area_repeatability_km2",
         unit="1",
         hard=(0, None),
-        uncertainty="a count",
+        uncertainty=NoUncertainty.COUNT,
     )
     perimeter_km: float = column(
-        "Geodesic length of all boundaries, rock islands included, shared divides not",
+        "Geodesic length of all boundaries, rock islands included, shared divides not; it grows with digitising detail",
         unit="km",
         hard=(0.3, None),
-        uncertainty="grows with digitising detail; no single figure",
+        uncertainty=NoUncertainty.NOT_ESTIMATED,
     )
     perimeter_outer_km: float = column(
-        "Length of the outer boundaries", unit="km", hard=(0.3, None), uncertainty="as perimeter_km"
+        "Length of the outer boundaries", unit="km", hard=(0.3, None), uncertainty=NoUncertainty.NOT_ESTIMATED
     )
     perimeter_islands_km: float = column(
-        "Length of the boundaries of rock islands", unit="km", hard=(0, None), uncertainty="as perimeter_km"
+        "Length of the boundaries of rock islands", unit="km", hard=(0, None), uncertainty=NoUncertainty.NOT_ESTIMATED
     )
     free_share: float = column(
         "Share of the perimeter that is free to move: not a divide shared with a neighbour of RGI7",
         unit="1",
         hard=(0, 1),
-        uncertainty="exact geometry, lines nearer than 1 m being one",
+        uncertainty=NoUncertainty.EXACT,
     )
-    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None), uncertainty="a count")
+    n_islands: int = column("Number of rock islands", unit="1", hard=(0, None), uncertainty=NoUncertainty.COUNT)
     half_pixel_m: float = column(
         "Half a pixel of the sensor, used for both uncertainties",
         unit="m",
         hard=(0, 100),
-        uncertainty="a property of the sensor",
+        uncertainty=NoUncertainty.SETTING,
     )
     rgi_area_km2: float | None = column(
         "Sum of the members' area as RGI states it",
         unit="km2",
         nullable=True,
-        uncertainty="not given by RGI7",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     image_date: dt.date | None = column("Date of the image the outline was drawn on", nullable=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, Table, column
 
 PERIOD_ORIGINS = ("geodetic", "literature")
-SIGMA_KINDS = ("propagated", "short_period", "density_only", "published", "not_given")
+SIGMA_KINDS = ("propagated", "short_period", "density_only", "published", "assumed")
 _SIGMA = "balance_sigma_m_we_yr"
 
 
@@ -32,36 +32,41 @@ class BalancePeriod(Table):
     balance_m_we_yr: float = column(
         "Mean specific balance", unit="m w.e. yr-1", hard=(-6, 5), warn=(-4, 3.6), uncertainty=_SIGMA
     )
-    balance_sigma_m_we_yr: float | None = column(
+    balance_sigma_m_we_yr: float = column(
         "Uncertainty of the mean specific balance; sigma_kind says what it is",
         unit="m w.e. yr-1",
-        nullable=True,
-        hard=(0, 5),
+        positive=True,
+        hard=(None, 5),
     )
     balance_gt_yr: float | None = column(
         "Mean mass balance", unit="Gt yr-1", nullable=True, hard=(-60, 20), uncertainty="balance_sigma_gt_yr"
     )
     balance_sigma_gt_yr: float | None = column(
-        "Uncertainty of the mean mass balance, without that of the area", unit="Gt yr-1", nullable=True, hard=(0, 60)
+        "Uncertainty of the mean mass balance, without that of the area",
+        unit="Gt yr-1",
+        nullable=True,
+        positive=True,
+        hard=(None, 60),
     )
     reference_area_km2: float | None = column(
         "Area by which m w.e. and Gt follow from each other; of start and end the mean where both are known",
         unit="km2",
         nullable=True,
         hard=(0.01, 25000),
-        uncertainty="not given by the source",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     density_kg_m3: float | None = column(
-        "Density by which an elevation change became a balance, +/- 60 kg m-3; none where a balance was published",
+        "Density by which an elevation change became a balance; none where a balance was published. Its +/- 60 kg "
+        "m-3 are contained in balance_sigma_m_we_yr",
         unit="kg m-3",
         nullable=True,
         hard=(300, 920),
         warn=(790, 917),
-        uncertainty=f"60 kg m-3, contained in {_SIGMA}",
+        uncertainty=NoUncertainty.SETTING,
     )
     sigma_kind: str = column(
         "propagated: from elevation change, density and dates; short_period: the same under five years, a lower bound; "
-        "density_only: none reported, a lower bound; published: as printed; not_given: none",
+        "density_only: none reported, a lower bound; published: as printed; assumed: none printed, a setting",
         isin=SIGMA_KINDS,
     )
     period_precision: str = column(

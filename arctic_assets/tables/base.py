@@ -8,10 +8,12 @@ columns is written down anywhere else.
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import functools
 import re
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -43,8 +45,15 @@ _PANDAS_TYPES: dict[object, str] = {
 }
 
 
-NOT_GIVEN = "not_given"
-"""What `sigma_kind` says of a value that its source printed without an uncertainty."""
+class NoUncertainty(enum.Enum):
+    """Why a number has no column of uncertainty: one of these."""
+
+    COUNT = "a count"
+    SETTING = "a setting"
+    EXACT = "exact: counting, geometry or definition"
+    ITSELF = "says itself how sure something is"
+    NOT_GIVEN = "not given by the source"
+    NOT_ESTIMATED = "not estimated"
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,14 @@ class Column:
     hard: Range
     warn: Range
     isin: tuple[str, ...]
-    uncertainty: str
+    positive: bool = False
+    sigmas: tuple[str, ...] = ()
+    no_uncertainty: NoUncertainty | None = None
+
+    @property
+    def uncertainty(self) -> str:
+        """The columns that hold its uncertainty, or why there are none, in words; empty for all but quantities."""
+        return self.no_uncertainty.value if self.no_uncertainty else ", ".join(self.sigmas)
 
     @property
     def is_quantity(self) -> bool:
@@ -78,7 +94,7 @@ class Column:
         """The hard limits in words, e.g. `0.01 to 25000 km2`."""
         if self.isin:
             return "one of " + ", ".join(self.isin)
-        return _range_text(self.hard, self.unit)
+        return _range_text(self.hard, self.unit, self.positive)
 
     @property
     def expectation(self) -> str:
@@ -86,9 +102,11 @@ class Column:
         return _range_text(self.warn, self.unit)
 
 
-def _range_text(limits: Range, unit: str) -> str:
+def _range_text(limits: Range, unit: str, positive: bool = False) -> str:
     low, high = limits
     suffix = f" {unit}" if unit not in ("", "1") else ""
+    if positive:
+        return "above 0" + (f", at most {high:g}" if high is not None else "") + suffix
     if low is not None and high is not None:
         return f"{low:g} to {high:g}{suffix}"
     if low is not None:
@@ -107,7 +125,8 @@ def column(
     hard: Range = (None, None),
     warn: Range = (None, None),
     isin: tuple[str, ...] = (),
-    uncertainty: str = "",
+    positive: bool = False,
+    uncertainty: str | tuple[str, ...] | NoUncertainty = (),
 ) -> Any:
     """A column of a `Table`.
 
@@ -119,12 +138,17 @@ def column(
         hard: inclusive limits; a row outside is refused.
         warn: inclusive limits; a row outside is kept and shown by a check.
         isin: the allowed values.
-        uncertainty: for a measured or computed quantity: the names of the columns that hold its uncertainty, with
-            words between them, or the reason why there is none (a count, a setting, not given by the source).
+        positive: a row that is not above 0 is refused, as an uncertainty of 0 would say that a number is exact.
+        uncertainty: for a measured or computed quantity: the name or names of the columns that hold its uncertainty, or
+            the reason why there are none.
     """
+    sigmas: tuple[str, ...] = ()
+    if not isinstance(uncertainty, NoUncertainty):
+        sigmas = (uncertainty,) if isinstance(uncertainty, str) else uncertainty
     return pa.Field(
         nullable=nullable,
-        ge=hard[0],
+        ge=None if positive else hard[0],
+        gt=0 if positive else None,
         le=hard[1],
         isin=list(isin) or None,
         description=description,
@@ -134,16 +158,33 @@ def column(
             "hard": hard,
             "warn": warn,
             "isin": isin,
-            "uncertainty": uncertainty,
+            "positive": positive,
+            "sigmas": sigmas,
+            "no_uncertainty": uncertainty if isinstance(uncertainty, NoUncertainty) else None,
         },
     )
+
+
+class RowRule(typing.NamedTuple):
+    """A hard limit that depends on other columns of the row.
+
+    Attributes:
+        text: the rule in words, with unit and bound.
+        column: the column that is limited.
+        broken: rows (as `Table.conform` returns them) to whether each breaks the rule.
+    """
+
+    text: str
+    column: str
+    broken: Callable[[pd.DataFrame], pd.Series]
 
 
 class Table(pa.DataFrameModel):
     """Base of all table models: the columns that every row carries, and what can be asked of a model.
 
-    A subclass sets in its `Config` the `name` (in the DuckDB schema `derived`), the `title`, the `grain` and, where all
-    its rows have the same, the `origin`; its docstring is the description of the table.
+    A subclass sets in its `Config` the `name` (in the DuckDB schema `derived`), the `title`, the `grain`, where all its
+    rows have the same the `origin`, and the `rules` (`RowRule`) that compare columns; its docstring is the description
+    of the table.
     """
 
     origin: str = column(
@@ -179,6 +220,11 @@ class Table(pa.DataFrameModel):
     def default_origin(cls) -> str | None:
         """Origin of all rows of the table, or None where each row says its own."""
         return cast(Any, cls.__config__).metadata.get("origin")
+
+    @classmethod
+    def rules(cls) -> tuple[RowRule, ...]:
+        """What rows must fulfil beside the limits of single columns."""
+        return cast(Any, cls.__config__).metadata.get("rules", ())  # type: ignore[no-any-return]
 
     @classmethod
     def columns(cls) -> list[Column]:
@@ -253,7 +299,11 @@ class Table(pa.DataFrameModel):
 
 @functools.cache
 def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
-    """The columns of any model whose fields are made by `column`, in the order of definition."""
+    """The columns of any model whose fields are made by `column`, in the order of definition.
+
+    Raises:
+        TableError: a column names an uncertainty that is no column of the model.
+    """
     hints = typing.get_type_hints(model)
     found = []
     for name, (_, info) in model.__fields__.items():
@@ -269,9 +319,20 @@ def columns_of(model: type[pa.DataFrameModel]) -> tuple[Column, ...]:
                 hard=facts["hard"],
                 warn=facts["warn"],
                 isin=facts["isin"],
-                uncertainty=facts["uncertainty"],
+                positive=facts["positive"],
+                sigmas=facts["sigmas"],
+                no_uncertainty=facts["no_uncertainty"],
             )
         )
+    for c in found:
+        if unknown := sorted({*c.sigmas} - {other.name for other in found if other is not c}):
+            raise TableError(
+                f"the uncertainty of {c.name} is in no column",
+                where=f"{model.__name__}.{c.name}",
+                expected="names of other columns of the table, or one of NoUncertainty",
+                got=", ".join(unknown),
+                todo="correct `uncertainty` in the model, in arctic_assets/tables",
+            )
     return tuple(found)
 
 
@@ -298,7 +359,7 @@ class Failure:
 
 
 def violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
-    """The rules of the model that the rows break: types, nulls, keys, hard ranges.
+    """The rules of the model that the rows break: types, nulls, keys, hard ranges, rules of rows.
 
     Args:
         model: the table's model.
@@ -323,6 +384,10 @@ def violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
             shown = [*key, *([str(name)] if col and str(name) not in key else [])]
             rows = frame.loc[index, shown] if index else group[["failure_case"]]
             found.append(Failure(_rule(check, col), str(name), rows))
+    for rule in model.rules():
+        broken = rule.broken(frame).fillna(False).astype(bool)
+        if broken.any():
+            found.append(Failure(rule.text, rule.column, frame.loc[broken, [*key, rule.column]]))
     return found
 
 
@@ -362,20 +427,17 @@ def soft_violations(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
 def without_uncertainty(model: type[Table], frame: pd.DataFrame) -> list[Failure]:
     """Numbers that are published without saying how sure they are, and rows without an origin.
 
-    A quantity (`Column.is_quantity`) must name the columns of its uncertainty, and in each row that has the number
-    these must have values; or the model says why there is none. A row whose `sigma_kind` is `not_given` says that its
-    source printed none.
+    A quantity (`Column.is_quantity`) names the columns of its uncertainty, and in each row that has the number these
+    must have values; or the model gives a reason (`NoUncertainty`) why there are none.
     """
     found = []
-    names = {c.name for c in model.columns()}
-    said = frame["sigma_kind"].eq(NOT_GIVEN) if "sigma_kind" in frame else pd.Series(False, index=frame.index)
     for c in (c for c in model.columns() if c.is_quantity):
         shown = [*model.key(), c.name]
-        if not c.uncertainty:
+        if not (c.sigmas or c.no_uncertainty):
             rule = f"{c.name} has an uncertainty, or the model says why not"
             found.append(Failure(rule, c.name, frame.loc[frame[c.name].notna(), shown]))
-        for name in [n for n in re.findall(r"\w+", c.uncertainty) if n in names - {c.name}]:
-            bad = frame[c.name].notna() & frame[name].isna() & ~said
+        for name in c.sigmas:
+            bad = frame[c.name].notna() & frame[name].isna()
             if bad.any():
                 found.append(Failure(f"{name} is there where {c.name} is", name, frame.loc[bad, [*shown, name]]))
     silent = frame["origin"].eq("") | frame["origin"].isna()

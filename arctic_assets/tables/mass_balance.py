@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, Table, column
 
 ORIGINS = ("observed", "reconstruction", "model")
 
@@ -30,7 +30,9 @@ class MassBalance(Table):
         warn=(-4, 3.6),
         uncertainty="annual_balance_sigma_m_we",
     )
-    annual_balance_sigma_m_we: float = column("Uncertainty of the annual balance", unit="m w.e.", hard=(0, 5))
+    annual_balance_sigma_m_we: float = column(
+        "Uncertainty of the annual balance", unit="m w.e.", positive=True, hard=(None, 5)
+    )
     sigma_origin: str = column(
         "Where the uncertainty comes from: as reported, or assumed because none is reported",
         isin=("reported", "assumed", "model"),
@@ -49,7 +51,11 @@ class MassBalance(Table):
         uncertainty="winter_balance_sigma_m_we",
     )
     winter_balance_sigma_m_we: float | None = column(
-        "Uncertainty of the winter balance; see season_sigma_origin", unit="m w.e.", nullable=True, hard=(0, 5)
+        "Uncertainty of the winter balance; see season_sigma_origin",
+        unit="m w.e.",
+        nullable=True,
+        positive=True,
+        hard=(None, 5),
     )
     summer_balance_m_we: float | None = column(
         "Summer balance",
@@ -60,14 +66,18 @@ class MassBalance(Table):
         uncertainty="summer_balance_sigma_m_we",
     )
     summer_balance_sigma_m_we: float | None = column(
-        "Uncertainty of the summer balance; see season_sigma_origin", unit="m w.e.", nullable=True, hard=(0, 5)
+        "Uncertainty of the summer balance; see season_sigma_origin",
+        unit="m w.e.",
+        nullable=True,
+        positive=True,
+        hard=(None, 5),
     )
     reference_area_km2: float | None = column(
         "Area the balance refers to; may differ from the outline's",
         unit="km2",
         nullable=True,
         hard=(0.01, 25000),
-        uncertainty="not given by the source",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     period_start: dt.date | None = column("First day of the balance year, where reported", nullable=True)
     period_end: dt.date | None = column("Last day of the balance year, where reported", nullable=True)
@@ -77,7 +87,7 @@ class MassBalance(Table):
         unit="1",
         nullable=True,
         hard=(0, 1),
-        uncertainty="a skill itself",
+        uncertainty=NoUncertainty.ITSELF,
     )
     extrapolated: bool = column("True for modelled years outside the span of the observations the model was fitted to")
     scope: str = column(

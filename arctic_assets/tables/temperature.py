@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, RowRule, Table, column
 
 _GLACIER = "Glacier: id in the registry"
 SIGMA_KINDS = ("assumed", "assumed_and_elevation")
@@ -23,7 +23,17 @@ class TemperatureMonthly(Table):
 
         name = "temperature_monthly"
         title = "Temperature, monthly"
-        metadata: ClassVar = {"grain": "month", "origin": "reanalysis"}
+        metadata: ClassVar = {
+            "grain": "month",
+            "origin": "reanalysis",
+            "rules": (
+                RowRule(
+                    "t2m_adjusted_c is within 15 K of t2m_c",
+                    "t2m_adjusted_c",
+                    lambda rows: (rows["t2m_adjusted_c"] - rows["t2m_c"]).abs() > 15,
+                ),
+            ),
+        }
 
     glacier_id: str = column(_GLACIER, key=True)
     month: str = column("Month, YYYY-MM", key=True)
@@ -54,36 +64,40 @@ class TemperatureMonthly(Table):
     t2m_sigma_c: float = column(
         "Uncertainty of t2m_c, t2m_land_c and t2m_preliminary_c as the temperature over the glacier; see sigma_kind",
         unit="degC",
-        hard=(0, 30),
+        positive=True,
+        hard=(None, 30),
     )
     t2m_adjusted_sigma_c: float | None = column(
         "Uncertainty of t2m_adjusted_c: as assumed for ERA5, and the part of the adjustment by which the lapse rate is "
         "uncertain",
         unit="degC",
         nullable=True,
-        hard=(0, 30),
+        positive=True,
+        hard=(None, 30),
     )
     sigma_kind: str = column(_KIND, isin=SIGMA_KINDS)
     lapse_rate_k_per_km: float | None = column(
-        "Lapse rate used for t2m_adjusted_c", unit="K km-1", nullable=True, uncertainty="a setting"
+        "Lapse rate used for t2m_adjusted_c", unit="K km-1", nullable=True, uncertainty=NoUncertainty.SETTING
     )
     orography_m: float | None = column(
         "ERA5 surface elevation over the outline, same weights",
         unit="m",
         nullable=True,
         hard=(-200, 7000),
-        uncertainty="a model field, exact by definition",
+        uncertainty=NoUncertainty.EXACT,
     )
-    n_cells: int = column("Number of ERA5 cells the outline touches", unit="1", hard=(1, None), uncertainty="a count")
+    n_cells: int = column(
+        "Number of ERA5 cells the outline touches", unit="1", hard=(1, None), uncertainty=NoUncertainty.COUNT
+    )
     max_weight: float = column(
-        "Largest share of the outline in one cell", unit="1", hard=(0, 1.000001), uncertainty="exact geometry"
+        "Largest share of the outline in one cell", unit="1", hard=(0, 1.000001), uncertainty=NoUncertainty.EXACT
     )
     land_fraction: float | None = column(
         "ERA5 land fraction over the outline, same weights",
         unit="1",
         nullable=True,
         hard=(-0.001, 1.001),
-        uncertainty="a model field, exact by definition",
+        uncertainty=NoUncertainty.EXACT,
     )
     status: str = column("preliminary (ERA5T) or final", isin=("preliminary", "final"))
     inventory: str = column("Inventory whose outline was used: the nearest in time")
@@ -127,14 +141,18 @@ class TemperatureAnnual(Table):
     t2m_sigma_c: float = column(
         "Uncertainty of t2m_c and t2m_land_c, the errors of all months having the same sign; see sigma_kind",
         unit="degC",
-        hard=(0, 30),
+        positive=True,
+        hard=(None, 30),
     )
     t2m_adjusted_sigma_c: float | None = column(
-        "Uncertainty of t2m_adjusted_c, likewise", unit="degC", nullable=True, hard=(0, 30)
+        "Uncertainty of t2m_adjusted_c, likewise", unit="degC", nullable=True, positive=True, hard=(None, 30)
     )
     sigma_kind: str = column(_KIND, isin=SIGMA_KINDS)
     n_months: int = column(
-        "Number of months in the mean: 12 in a year, 3 in a season", unit="1", hard=(3, 12), uncertainty="a count"
+        "Number of months in the mean: 12 in a year, 3 in a season",
+        unit="1",
+        hard=(3, 12),
+        uncertainty=NoUncertainty.COUNT,
     )
     degree_days_k_d: float = column(
         "Positive degree days from the monthly t2m_c (Calov and Greve 2005, standard deviation 4.5 K)",
@@ -143,7 +161,8 @@ class TemperatureAnnual(Table):
         uncertainty="degree_days_sigma_k_d",
     )
     degree_days_sigma_k_d: float = column(
-        "Uncertainty of the degree days from t2m_sigma_c; that of the assumed 4.5 K (4 to 5) is not in it",
+        "Uncertainty of the degree days from t2m_sigma_c, near 0 where it never thaws; that of the assumed 4.5 K (4 to "
+        "5) is not in it",
         unit="K d",
         hard=(0, 6000),
     )

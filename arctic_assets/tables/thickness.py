@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, Table, column
 
 _GLACIER = "Glacier: id in the registry"
 _PRODUCT = (
     "farinotti2019: consensus estimate; millan2022; mean of both; sia_check: shallow-ice inversion, independent of them"
 )
+SMALLEST_TO_LARGEST_KM3 = (0.0001, 10000.0)
+"""Limits of a volume. Volumes are expected from 0.01 km3, but most outlines of RGI are smaller than a square kilometre
+and hold less; the whole of RGI region 09 holds 14,640 km3 by the consensus estimate."""
 PRODUCTS = ("farinotti2019", "millan2022", "mean", "sia_check")
 
 
@@ -34,43 +37,48 @@ class Thickness(Table):
     thickness_sigma_m: float = column(
         "Uncertainty of the mean thickness, errors fully correlated over the glacier",
         unit="m",
-        hard=(0, None),
+        positive=True,
     )
     thickness_max_m: float = column(
-        "Largest thickness",
+        "Largest thickness; thickness_sigma_m is not its uncertainty but that of the mean",
         unit="m",
         hard=(1, 1700),
         warn=(None, 1000),
-        uncertainty="thickness_sigma_m is that of the mean",
+        uncertainty=NoUncertainty.NOT_ESTIMATED,
     )
     ice_area_km2: float = column(
         "Area of the product's ice mask",
         unit="km2",
         hard=(0.001, 30000),
-        uncertainty="not given by the product",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     coverage_fraction: float = column(
         "Ice mask area over outline area",
         unit="1",
         hard=(0, 3),
-        uncertainty="as ice_area_km2",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
-    volume_km3: float = column("Ice volume", unit="km3", hard=(0.0001, 20000), uncertainty="volume_sigma_km3")
-    volume_sigma_km3: float = column("Uncertainty of the volume", unit="km3", hard=(0, None))
+    volume_km3: float = column(
+        "Ice volume", unit="km3", hard=SMALLEST_TO_LARGEST_KM3, warn=(0.01, None), uncertainty="volume_sigma_km3"
+    )
+    volume_sigma_km3: float = column("Uncertainty of the volume", unit="km3", positive=True)
     mass_gt: float = column(
-        "Ice mass at density_kg_m3", unit="Gt", hard=(0, 20000), uncertainty="volume_sigma_km3 times density"
+        "Ice mass: volume_km3 times density_kg_m3, as is its uncertainty",
+        unit="Gt",
+        hard=(0, 9200),
+        uncertainty="volume_sigma_km3",
     )
     sea_level_mm: float = column(
-        "Sea-level equivalent, ice below sea level not taken out",
+        "Sea-level equivalent, mass_gt / 361.8, as is its uncertainty; ice below sea level not taken out",
         unit="mm",
-        hard=(0, 50),
-        uncertainty="volume_sigma_km3 times density / 361.8",
+        hard=(0, 30),
+        uncertainty="volume_sigma_km3",
     )
     density_kg_m3: float = column(
         "Ice density that mass_gt is computed with; of sia_check also that of the inversion",
         unit="kg m-3",
         hard=(850, 920),
-        uncertainty="a setting",
+        uncertainty=NoUncertainty.SETTING,
     )
     rgi6_ids: list[str] = column("RGI6 rasters the numbers come from")
     sigma_kind: str = column(
@@ -78,13 +86,13 @@ class Thickness(Table):
         "and half their difference, or the first-order error of the inversion",
         isin=("record_bands", "product", "spread", "first_order"),
     )
-    n_products: int = column("Number of products in the row", unit="1", hard=(1, 2), uncertainty="a count")
+    n_products: int = column("Number of products in the row", unit="1", hard=(1, 2), uncertainty=NoUncertainty.COUNT)
     spread_m: float | None = column(
         "Mean absolute difference of the two products where both have ice",
         unit="m",
         nullable=True,
         hard=(0, 1700),
-        uncertainty="a spread itself",
+        uncertainty=NoUncertainty.ITSELF,
     )
     thickness_sigma_low_m: float | None = column(
         "thickness_sigma_m if the errors of both products were independent", unit="m", nullable=True, hard=(0, None)
@@ -96,7 +104,7 @@ class Thickness(Table):
         "Relative error of the record for this thickness: 0.30 above 100 m (0.25 to 0.35), else 0.50",
         unit="1",
         hard=(0, 1),
-        uncertainty="a band itself",
+        uncertainty=NoUncertainty.ITSELF,
     )
     record_is_lower_bound: bool = column("True up to 100 m, where the record says more than 50 per cent")
     parameters: str | None = column(
@@ -120,7 +128,11 @@ class Volume(Table):
     inventory: str = column("Inventory whose area is used", key=True)
     product: str = column(_PRODUCT, key=True, isin=PRODUCTS)
     volume_km3: float = column(
-        "Mean thickness times area", unit="km3", hard=(0.0001, 20000), uncertainty="volume_sigma_km3"
+        "Mean thickness times area",
+        unit="km3",
+        hard=SMALLEST_TO_LARGEST_KM3,
+        warn=(0.01, None),
+        uncertainty="volume_sigma_km3",
     )
-    volume_sigma_km3: float = column("Uncertainty from thickness and area", unit="km3", hard=(0, None))
+    volume_sigma_km3: float = column("Uncertainty from thickness and area", unit="km3", positive=True)
     static_thickness: bool = column("True: the thickness is one estimate for all dates")

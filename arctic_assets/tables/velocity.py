@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from arctic_assets.tables.base import Table, column
+from arctic_assets.tables.base import NoUncertainty, Table, column
 
 
 class Velocity(Table):
@@ -32,10 +32,16 @@ class Velocity(Table):
         uncertainty="speed_sigma_m_yr",
     )
     speed_sigma_m_yr: float = column(
-        "Uncertainty of the mean, errors along the line fully correlated: the safe value", unit="m yr-1", hard=(0, 1000)
+        "Uncertainty of the mean, errors along the line fully correlated: the safe value",
+        unit="m yr-1",
+        positive=True,
+        hard=(None, 1000),
     )
     speed_sigma_independent_m_yr: float = column(
-        "The same with independent errors of the sampled cells: the lower limit", unit="m yr-1", hard=(0, 1000)
+        "The same with independent errors of the sampled cells: the lower limit",
+        unit="m yr-1",
+        positive=True,
+        hard=(None, 1000),
     )
     speed_homogenised_m_yr: float | None = column(
         "Speed of the measured part over its long-term speed, times the long-term speed of the whole line: free of "
@@ -51,35 +57,39 @@ class Velocity(Table):
         "where not all of the line was measured, that of the long-term speeds",
         unit="m yr-1",
         nullable=True,
-        hard=(0, 3000),
+        positive=True,
+        hard=(None, 3000),
     )
     coverage_fraction: float = column(
         "Part of the length of the centreline with a speed and an error; for a group, of all its outlets' lines",
         unit="1",
         hard=(0, 1.000001),
-        uncertainty="exact counting",
+        uncertainty=NoUncertainty.EXACT,
     )
     count_median: float = column(
         "Median number of image pairs per measured point: few give errors that are too small",
         unit="1",
         hard=(1, None),
         warn=(5, None),
-        uncertainty="exact counting",
+        uncertainty=NoUncertainty.EXACT,
     )
     below_noise: bool = column(
         "True where the speed is below twice its uncertainty: a mean of magnitudes is then too large"
     )
     n_outlets: int = column(
-        "Number of centrelines in the mean; 1 for a single glacier", unit="1", hard=(1, None), uncertainty="a count"
+        "Number of centrelines in the mean; 1 for a single glacier",
+        unit="1",
+        hard=(1, None),
+        uncertainty=NoUncertainty.COUNT,
     )
     length_km: float = column(
         "Geodesic length of the centrelines, measured or not",
         unit="km",
         hard=(0.05, 20000),
-        uncertainty="not given by the product",
+        uncertainty=NoUncertainty.NOT_GIVEN,
     )
     sampled_length_km: float = column(
-        "Length of the measured part", unit="km", hard=(0.01, 20000), uncertainty="exact counting"
+        "Length of the measured part", unit="km", hard=(0.01, 20000), uncertainty=NoUncertainty.EXACT
     )
     region: str = column("Region of the ITS_LIVE mosaic, e.g. RGI07A")
     mosaic_version: str = column("Version of the ITS_LIVE mosaic", isin=("v2", "v2.1"))

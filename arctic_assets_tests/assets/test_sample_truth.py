@@ -130,7 +130,7 @@ def test_observed_mass_balance(whole_sample: Platform, truth: Truth) -> None:
 
 
 def test_monthly_temperature(whole_sample: Platform, truth: Truth) -> None:
-    """Within three standard errors of the sampling by points, and 0.002 K for meridians that narrow within a cell.
+    """Within four standard errors of the sampling by points, and 0.002 K for meridians that narrow within a cell.
 
     The truth is that over the reference outline. In other years the outline of the nearest inventory is taken, which
     has lost or not yet lost a part: there the cells are warmer or colder than the mean by a kelvin at the most.
@@ -138,15 +138,20 @@ def test_monthly_temperature(whole_sample: Platform, truth: Truth) -> None:
     frame = whole_sample.rows(TemperatureMonthly).set_index(["glacier_id", "month"])
     areas = whole_sample.rows(Area).set_index(["glacier_id", "inventory"])["area_km2"]
     months = set(whole_sample.partitions.months.get_partition_keys())
-    on_reference = []
+    on_reference, on_land, weighted = [], set(), 0.0
     for name, put_in in truth.glaciers.items():
         for month in months & put_in.t2m.keys():
             sampled, row = put_in.t2m[month], frame.loc[(name, month)]
             moved = abs(areas[name, row["inventory"]] / areas[name, "rgi7"] - 1)
-            tolerance = 3 * sampled.sampling_error_k + 0.002 + 1.0 * moved
+            tolerance = 4 * sampled.sampling_error_k + 0.002 + 1.0 * moved
             assert row["t2m_c"] == pytest.approx(sampled.t2m_c, abs=tolerance), (name, month)
+            if not np.isnan(row["t2m_land_c"]):
+                assert row["t2m_land_c"] == pytest.approx(sampled.t2m_land_c, abs=tolerance + 0.001), (name, month)
+                on_land.add(name)
+                weighted = max(weighted, abs(sampled.t2m_land_c - sampled.t2m_c) / tolerance)
             on_reference.append(row["inventory"] == "rgi7")
-    assert len(on_reference) >= 8 * 16 and sum(on_reference) >= 16
+    assert len(on_reference) == len(frame) and sum(on_reference) >= 16
+    assert len(on_land) >= 10 and weighted > 3, "else the plain mean would do"
 
 
 def test_temperature_has_a_row_for_every_month_of_every_glacier(whole_sample: Platform, truth: Truth) -> None:
@@ -228,6 +233,48 @@ def test_annual_temperature(whole_sample: Platform) -> None:
         "calendar": first,
         "balance_year": first + 1,
     }
+
+
+def test_annual_temperature_is_that_of_the_truth(whole_sample: Platform, truth: Truth) -> None:
+    """Of years, balance years and seasons: means, means over land, degree days and their uncertainty.
+
+    What the months may be off, years may; and degree days as many kelvins as they have days. The uncertainty of the
+    degree days is what a temperature that is off by t2m_sigma_c in all months makes of them.
+    """
+    days = {m: calendar.monthrange(int(m[:4]), int(m[5:]))[1] for m in truth.glaciers[ARCHIPELAGO].t2m}
+    starts = {"calendar": 1, "balance_year": -2, "djf": 0, "mam": 3, "jja": 6, "son": 9}
+    areas = whole_sample.rows(Area).query("inventory != 'rgi7'")
+    reference = areas["glacier_id"].map({name: put_in.area_km2 for name, put_in in truth.glaciers.items()})
+    moved = (areas["area_km2"] / reference - 1).abs().groupby(areas["glacier_id"]).max()
+    n_land = 0
+    for row in whole_sample.rows(TemperatureAnnual).itertuples():
+        first = 12 * int(row.year) + starts[str(row.kind)] - 1
+        months = [f"{n // 12}-{n % 12 + 1:02d}" for n in range(first, first + int(row.n_months))]
+        put = [truth.glaciers[str(row.glacier_id)].t2m[month] for month in months]
+        length = np.array([days[month] for month in months])
+        t = np.array([one.t2m_c for one in put])
+        tolerance = 4 * max(one.sampling_error_k for one in put) + 0.002 + moved.get(row.glacier_id, 0.0)
+        at = (row.glacier_id, row.year, row.kind)
+        assert row.t2m_c == pytest.approx((t * length).sum() / length.sum(), abs=tolerance), at
+        if not math.isnan(row.t2m_land_c):
+            on_land = sum(one.t2m_land_c * n for one, n in zip(put, length, strict=True)) / length.sum()
+            assert row.t2m_land_c == pytest.approx(on_land, abs=tolerance + 0.001), at
+            n_land += 1
+        assert row.degree_days_k_d == pytest.approx(degree_days(t, length), abs=tolerance * length.sum()), at
+        warm, cold = (degree_days(t + sign * row.t2m_sigma_c, length) for sign in (1, -1))
+        expected = (warm - cold) / 2
+        # where the months are off, so is the share of their days on which it thaws: by at most 9 % per kelvin
+        slack = 0.09 * tolerance * row.t2m_sigma_c * length.sum() + 1e-9
+        assert row.degree_days_sigma_k_d == pytest.approx(expected, rel=0.02, abs=slack), at
+    assert n_land > 1000
+
+
+def degree_days(t2m_c: np.ndarray, days: np.ndarray) -> float:
+    """Calov and Greve (2005), standard deviation 4.5 K, of months."""
+    sigma = 4.5
+    mean = sigma / np.sqrt(2 * np.pi) * np.exp(-(t2m_c**2) / (2 * sigma**2))
+    thaw = np.array([math.erfc(-t / (math.sqrt(2) * sigma)) / 2 for t in t2m_c])
+    return float((days * (mean + t2m_c * thaw)).sum())
 
 
 # --- the mark SYNTHETIC -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from arctic_assets.assets.derived.temperature import _moves
 from arctic_assets.automation.build import Extent
-from arctic_assets.checks.across import final_is_near_preliminary
+from arctic_assets.checks.across import Tables, final_is_near_preliminary
 from arctic_assets.sample import Truth
 from arctic_assets.sample.era5 import warming_k_per_decade
 from arctic_assets.sources.era5 import DATASET
@@ -134,7 +134,7 @@ def test_preliminary_values_stand_beside_the_final_ones(small_home: Platform) ->
     is_former = frame["source_ids"].map(lambda ids: any(DATASET in one for one in ids))
     assert set(frame.index[is_former]) == set(both.index)
     assert set(frame.loc[frame["status"] == "preliminary", "month"]) == set(truth.preliminary_months)
-    assert final_is_near_preliminary(small_home.rows) == (9, [])
+    assert final_is_near_preliminary(Tables(small_home.rows, small_home.partitions.registry)) == (9, [])
 
 
 def moved(path: Path, kelvin: float) -> None:
@@ -165,7 +165,7 @@ def test_file_replaced_in_place_leaves_its_preliminary_values(built: Platform) -
     )
     assert list(history["month"]) == last and list(history["t2m_c"]) == list(before.loc[last, "t2m_c"])
 
-    judged = final_is_near_preliminary(built.rows)
+    judged = final_is_near_preliminary(Tables(built.rows, built.partitions.registry))
     assert judged.n_checked == 9 + 3
     (failure,) = judged.failures
     assert list(failure.rows["glacier_id"]) == [GLACIER] * 3 and list(failure.rows["month"]) == last

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -14,20 +15,25 @@ import pytest
 from arctic_assets import glaciers
 from arctic_assets.automation.build import Extent
 from arctic_assets.checks import across, of_tables
-from arctic_assets.checks.across import RULES, Judged, Rule
+from arctic_assets.checks.across import RULES, Judged, Rule, Tables
 from arctic_assets.checks.evidence import evaluation
 from arctic_assets.definitions import build_defs
+from arctic_assets.errors import TableError
 from arctic_assets.tables import (
     TABLES,
     Area,
+    AreaChange,
     BalancePeriod,
     Failure,
     MassBalance,
+    NoUncertainty,
     Outline,
     Table,
     TemperatureAnnual,
     TemperatureMonthly,
     Thickness,
+    Trend,
+    Velocity,
     Volume,
     column,
     soft_violations,
@@ -45,8 +51,22 @@ Frames = dict[type[Table], pd.DataFrame]
 Record = dict[str, Any]
 
 
+def registry_of(*ids: str) -> glaciers.Registry:
+    """Glaciers of which a thickness of 100 m and a speed of at most 100 m a year are expected."""
+    packaged = glaciers.load()
+    one = replace(packaged["taku"], expected_thickness_m=100.0, expected_speed_m_yr=100.0)
+    return glaciers.Registry(tuple(replace(one, glacier_id=name) for name in ids), packaged.path)
+
+
+def tables(frames: Frames) -> Tables:
+    return Tables(
+        lambda model: frames[model] if model in frames else model.no_rows(),
+        registry_of(*(f"g{i:03d}" for i in range(100))),
+    )
+
+
 def judged(rule: Rule, frames: Frames) -> Judged:
-    return rule.judge(lambda model: frames[model] if model in frames else model.no_rows())
+    return rule.judge(tables(frames))
 
 
 def evidence(judged: Judged, todo: str = "do this", severity: dg.AssetCheckSeverity = WARN) -> dg.AssetCheckEvaluation:
@@ -150,11 +170,19 @@ def seasons(value: tuple[float, float | None, float | None]) -> Record:
 
 
 def reference_areas(values: list[tuple[str, dict[int, float]]]) -> Frames:
-    """Scope, and by year the area of the balance, beside an outline of 100 km2."""
+    """Scope, and by year the area of the observed balance, beside an outline of 100 km2 and its reconstruction."""
     balance = [
-        {"glacier_id": name, "year": year, "scope": scope, "reference_area_km2": area, "annual_balance_m_we": 0.0}
+        {
+            "glacier_id": name,
+            "year": year,
+            "origin": origin,
+            "scope": scope,
+            "reference_area_km2": area,
+            "annual_balance_m_we": 0.0,
+        }
         for name, (scope, areas) in named(values)
-        for year, area in areas.items()
+        for origin, years in (("observed", areas), ("reconstruction", {2010: 100.0}))
+        for year, area in years.items()
     ]
     area = [{"glacier_id": name, "inventory": "rgi7", "area_km2": 100.0} for name, _ in named(values)]
     return {MassBalance: rows(MassBalance, balance), Area: rows(Area, area)}
@@ -165,6 +193,32 @@ BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
         one_table(Outline, lambda overlap: {"inventory": "rgi7", "link_overlap": overlap}),
         good=[1.0, 0.9, None],
         bad=0.899,
+        not_judged=1,
+    ),
+    across.image_is_of_its_inventory: Breaking(
+        one_table(Outline, lambda value: {"inventory": value[0], "image_date": value[1]}),
+        good=[
+            ("1985", dt.date(1983, 1, 1)),
+            ("1936", dt.date(1938, 12, 31)),
+            ("rgi7", dt.date(2001, 8, 1)),
+            ("1985", None),
+        ],
+        bad=("1985", dt.date(1988, 1, 1)),
+        not_judged=2,
+    ),
+    across.thickness_is_about_as_expected: Breaking(
+        one_table(Thickness, lambda value: {"product": value[0], "thickness_m": value[1]}),
+        good=[("farinotti2019", 50.0), ("mean", 200.0), ("sia_check", 300.0)],
+        bad=("millan2022", 49.9),
+        not_judged=1,
+    ),
+    across.speed_is_about_as_expected: Breaking(
+        one_table(Velocity, lambda speed: {"year": 2001, "speed_m_yr": speed}), good=[0.0, 100.0], bad=100.1
+    ),
+    across.temperature_trend_is_usual: Breaking(
+        one_table(Trend, lambda value: {"variable": value[0], "slope_per_decade": value[1]}),
+        good=[("t2m_c", -0.5), ("t2m_jja_c", 2.0), ("degree_days_k_d", 30.0)],
+        bad=("t2m_jja_c", 2.01),
         not_judged=1,
     ),
     across.area_agrees_with_rgi: Breaking(
@@ -250,12 +304,12 @@ def test_rule_passes_without_rows(rule: Rule) -> None:
 
 
 def test_outline_shorter_than_a_circle() -> None:
-    assert len(across.perimeter_is_possible(lambda model: perimeters([(0.99, 1)])[model]).failures) == 1
+    assert len(across.perimeter_is_possible(tables(perimeters([(0.99, 1)]))).failures) == 1
 
 
 def test_year_without_all_its_months() -> None:
     frames = annual_means([("calendar", 0.0, 11), ("calendar", 0.0, 0)])
-    found = across.annual_is_mean_of_months(lambda model: frames[model])
+    found = across.annual_is_mean_of_months(tables(frames))
     assert [len(failure.rows) for failure in found.failures] == [2]
 
 
@@ -283,7 +337,19 @@ def damaged(model: type[Table], **values: Any) -> pd.DataFrame:
         (MassBalance, {"annual_balance_m_we": -796.0}, "annual_balance_m_we is -6 to 5 m w.e.", 2),
         (MassBalance, {"glacier_id": "g2", "year": 2003}, "key (glacier_id, year, origin) is unique", 3),
         (Thickness, {"thickness_m": 801.0}, "thickness_m is 1 to 800 m", 2),
-        (Volume, {"volume_km3": 0.0}, "volume_km3 is 0.0001 to 20000 km3", 2),
+        (Volume, {"volume_km3": 10001.0}, "volume_km3 is 0.0001 to 10000 km3", 2),
+        (Thickness, {"sea_level_mm": 31.0}, "sea_level_mm is 0 to 30 mm", 2),
+        (Area, {"area_sigma_km2": 0.0}, "area_sigma_km2 is above 0 km2", 2),
+        (Area, {"area_sigma_km2": 0.5, "area_km2": 0.5}, "area_sigma_km2 is below area_km2", 2),
+        (AreaChange, {"rate_pct_yr": 5.1, "years": 5.0}, "rate_pct_yr is -10 to 5 %/yr over five years and more", 2),
+        (TemperatureMonthly, {"t2m_c": 0.0, "t2m_adjusted_c": -15.1}, "t2m_adjusted_c is within 15 K of t2m_c", 2),
+        (
+            Trend,
+            {"variable": "t2m_c", "slope_per_decade": 4.1},
+            "the slope of a temperature is -3 to 4 K per decade",
+            2,
+        ),
+        (MassBalance, {"annual_balance_sigma_m_we": 0.0}, "annual_balance_sigma_m_we is above 0, at most 5 m w.e.", 2),
         (TemperatureAnnual, {"n_months": 2}, "n_months is 3 to 12", 2),
         (Outline, {"source_ids": None}, "source_ids is never missing", 2),
     ],
@@ -309,11 +375,12 @@ def test_row_that_breaks_two_rules_is_one_row() -> None:
         (Outline, {"link_overlap": 0.8}, "link_overlap is expected within at least 0.9"),
         (Thickness, {"thickness_max_m": 1200.0}, "thickness_max_m is expected within at most 1000 m"),
         (MassBalance, {"annual_balance_m_we": -4.5}, "annual_balance_m_we is expected within -4 to 3.6 m w.e."),
+        (AreaChange, {"rate_pct_yr": 0.6}, "rate_pct_yr is expected within -3 to 0.5 %/yr"),
         (MassBalance, {"winter_balance_m_we": -0.1}, "winter_balance_m_we is expected within 0 to 5 m w.e."),
     ],
 )
 def test_within_expected_ranges(model: type[Table], values: Record, rule: str) -> None:
-    usual = {"annual_balance_m_we": 0.0}
+    usual = {"annual_balance_m_we": 0.0, "volume_km3": 1.0}
     frame = damaged(model, **values)
     for name, value in usual.items():
         if name in frame:
@@ -348,17 +415,58 @@ def test_every_quantity_of_every_table_has_an_uncertainty_or_says_why_not(model:
     assert without_uncertainty(model, model.no_rows()) == []
 
 
+def test_numbers_without_an_uncertainty_are_these() -> None:
+    """Whoever adds one decides it here."""
+    of_sources = {
+        "outline.member_area_km2",
+        "outline.zmean_m",
+        "area.rgi_area_km2",
+        "thickness.ice_area_km2",
+        "thickness.coverage_fraction",
+        "velocity.length_km",
+        "mass_balance.reference_area_km2",
+        "balance_period.reference_area_km2",
+    }
+    not_estimated = {
+        "outline.debris_km2",
+        "area.perimeter_km",
+        "area.perimeter_outer_km",
+        "area.perimeter_islands_km",
+        "thickness.thickness_max_m",
+    }
+    for why, names in ((NoUncertainty.NOT_GIVEN, of_sources), (NoUncertainty.NOT_ESTIMATED, not_estimated)):
+        assert {f"{m.table()}.{c.name}" for m in TABLES for c in m.columns() if c.no_uncertainty is why} == names
+
+
+@pytest.mark.parametrize("model", TABLES, ids=lambda model: model.table())
+def test_no_sigma_can_be_0_where_that_says_exact(model: type[Table]) -> None:
+    may_be_0 = {
+        "area_repeatability_km2",  # two editors may draw the same area
+        "change_sigma_km2", "change_sigma_independent_km2", "change_bound_km2", "rate_sigma_km2_yr",
+        "rate_sigma_pct_yr",  # no part of the boundary is free to move
+        "degree_days_sigma_k_d",  # it never thaws
+        "melt_factor_sigma_kg_m2_d_k", "precipitation_factor_sigma",  # a parameter at its limit
+        "thickness_sigma_low_m", "thickness_sigma_high_m",  # limits of thickness_sigma_m
+        "record_relative_sigma",  # a band
+    }  # fmt: skip
+    for c in model.columns():
+        if "_sigma_" in c.name and c.name not in may_be_0 and c.type is float:
+            assert c.positive, c.name
+
+
 def test_a_number_without_its_uncertainty_is_found() -> None:
-    """One of five balances lacks its sigma; a second says that its source printed none; a third has no origin."""
-    record = {"balance_m_we_yr": -0.5, "balance_sigma_m_we_yr": 0.1, "sigma_kind": "published", "origin": "literature"}
+    """One of five balances lacks its sigma, another has no origin; there is no word that excuses it."""
+    record = {"balance_gt_yr": -0.5, "balance_sigma_gt_yr": 0.1, "sigma_kind": "published", "origin": "literature"}
     frame = rows(BalancePeriod, [{"glacier_id": f"g{i}", **record} for i in range(5)])
     assert without_uncertainty(BalancePeriod, frame) == []
-    frame.loc[1, "balance_sigma_m_we_yr"] = np.nan
-    frame.loc[2, ["balance_sigma_m_we_yr", "sigma_kind"]] = [np.nan, "not_given"]
+    frame.loc[1, "balance_sigma_gt_yr"] = np.nan
     frame.loc[3, "origin"] = ""
     found = evidence(Judged(len(frame), without_uncertainty(BalancePeriod, frame)), severity=ERROR)
     assert not found.passed and numbers(found) == (5, 2)
     assert {row["glacier_id"] for row in shown(found)} == {"g1", "g3"}
+    for word in ("not_given", "assumed"):
+        frame["sigma_kind"] = word
+        assert len(without_uncertainty(BalancePeriod, frame)) == 2
 
 
 def test_a_quantity_whose_model_says_nothing_is_found() -> None:
@@ -368,11 +476,25 @@ def test_a_quantity_whose_model_says_nothing_is_found() -> None:
             metadata: ClassVar = {"grain": "none", "origin": "derived"}
 
         depth_m: float = column("Depth", unit="m")
-        n_points: int = column("Number of points", unit="1", uncertainty="a count")
+        n_points: int = column("Number of points", unit="1", uncertainty=NoUncertainty.COUNT)
 
     frame = rows(Bare, [{"depth_m": 1.0}, {"depth_m": 2.0}])
     found = without_uncertainty(Bare, frame)
     assert [(f.column, len(f.rows)) for f in found] == [("depth_m", 2)]
+
+
+@pytest.mark.parametrize("words", ["not known", "depth_sigma_m times 2", "depth_m"])
+def test_words_are_no_uncertainty(words: str) -> None:
+    class Told(Table):
+        class Config:
+            name = "told"
+            metadata: ClassVar = {"grain": "none", "origin": "derived"}
+
+        depth_m: float = column("Depth", unit="m", uncertainty=words)
+        depth_sigma_m: float = column("Its uncertainty", unit="m")
+
+    with pytest.raises(TableError, match="uncertainty of depth_m is in no column"):
+        Told.columns()
 
 
 def test_no_glacier_is_missing() -> None:
@@ -466,9 +588,37 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
     by_consequence = {
         ("mass_balance", "reference_area_agrees"),  # of Engabreen's area
         ("balance_period", "every_row_has_its_source"),  # of WGMS
+        ("balance_model", "every_row_has_its_source"),
     }
     assert failed.keys() - by_consequence - KNOWN_WARNINGS == expected.keys()
     assert len(shown(failed["temperature_monthly", "fits_model"])) == 20
+
+
+def test_numbers_without_an_uncertainty_fail_in_dagster(built: Platform) -> None:
+    """Acceptance: an ERROR check that shows the rows, whatever their sigma_kind says."""
+    tamper(
+        built,
+        "UPDATE derived.balance_period SET balance_sigma_gt_yr = NULL WHERE glacier_id = 'engabreen'",
+        "UPDATE derived.mass_balance SET winter_balance_sigma_m_we = NULL WHERE winter_balance_m_we IS NOT NULL",
+        "UPDATE derived.area SET origin = '' WHERE inventory = 'rgi7'",
+        "UPDATE derived.temperature_annual SET t2m_sigma_c = 0 WHERE kind = 'calendar'",
+    )
+    n_periods = int((built.rows(BalancePeriod)["glacier_id"] == "engabreen").sum())
+    n_winters = int(built.rows(MassBalance)["winter_balance_m_we"].notna().sum())
+    assert n_periods and n_winters
+    found = run_checks(built)
+    failed = {key: check for key, check in found.items() if not check.passed and check.severity == ERROR}
+    name = "every_number_has_its_uncertainty"
+    assert {key: numbers(check)[1] for key, check in failed.items()} == {
+        ("balance_period", name): n_periods,
+        ("mass_balance", name): n_winters,
+        ("area", name): 3,
+        ("temperature_annual", "fits_model"): 6,
+    }
+    assert {row["glacier_id"] for row in shown(failed["balance_period", name])} == {"engabreen"}
+    assert "balance_sigma_gt_yr is there where balance_gt_yr is" in str(
+        failed["balance_period", name].metadata["rules broken"].value
+    )
 
 
 def test_a_run_of_one_partition_judges_the_table_as_it_is_now(built: Platform) -> None:

@@ -49,7 +49,7 @@ def _value(column: Column) -> Any:
         return column.isin[0]
     if column.type in (int, float):
         low, high = column.hard
-        return column.type(low if low is not None else (high or 0))
+        return column.type(0.001 if column.positive else low if low is not None else (high or 0))
     plain: dict[object, Any] = {
         str: column.name,
         bool: False,

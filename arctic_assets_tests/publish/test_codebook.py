@@ -37,15 +37,6 @@ def test_a_row_says_unit_ranges_and_uncertainty() -> None:
     assert book["glaciers", "area_km2"]["unit"] == "km2"
 
 
-def test_a_quantity_has_an_uncertainty_or_a_reason_in_the_codebook() -> None:
-    """An uncertainty that names columns names columns that are there."""
-    for model in TABLES:
-        names = {column.name for column in model.columns()}
-        for column in model.columns():
-            named = {word for word in column.uncertainty.replace(",", " ").split() if "_" in word}
-            assert named <= names, f"{model.table()}.{column.name}: {column.uncertainty}"
-
-
 @pytest.mark.parametrize("model", TABLES)
 def test_sheet_names_are_ones_that_excel_takes(model: type[Table]) -> None:
     name = module.sheet_name(model)

@@ -33,6 +33,7 @@ def observations(
     balance = balance + np.random.default_rng(seed).normal(0, 1, len(drivers)) * noise
     return pd.DataFrame(
         {"year": drivers["year"], "annual_balance_m_we": balance, "annual_balance_sigma_m_we": 0.2, "scope": "own"}
+        | {"reference_area_km2": 100.0 + drivers["year"]}
     )
 
 
@@ -147,7 +148,9 @@ def test_a_model_that_does_not_beat_the_mean_is_none(drivers: pd.DataFrame) -> N
     chance = np.random.default_rng(2).permutation(observed["annual_balance_m_we"].to_numpy())
     result = bm.calibrate(drivers, observed.assign(annual_balance_m_we=chance))
     assert "does not beat the mean" in reason(result)
-    assert isinstance(result, bm.NoModel) and result.skill is not None and result.skill.skill_score <= 0
+    assert isinstance(result, bm.NoModel) and result.rejected and result.rejected.skill.skill_score <= 0
+    (row,) = bm.calibrations({"noise": result}).to_dict("records")
+    assert not row["published"] and row["reason"] == result.reason and row["skill_score"] <= 0
 
 
 def test_few_years(drivers: pd.DataFrame) -> None:
@@ -195,8 +198,28 @@ def test_glaciers_together(drivers: pd.DataFrame) -> None:
     assert isinstance(results["few"], bm.NoModel) and isinstance(results["unseen"], bm.NoModel)
     assert rows.groupby("glacier_id").size().to_dict() == {"far": 41, "long": 41, "short": 41}
     assert set(rows.loc[rows["glacier_id"] == "short", "scope"]) == {"parent_ice_cap"}
+    newest = {name: 100.0 + observed.loc[observed["glacier_id"] == name, "year"].max() for name in ("long", "short")}
+    assert rows.groupby("glacier_id")["reference_area_km2"].unique()[list(newest)].map(list).to_dict() == {
+        name: [area] for name, area in newest.items()
+    }
     assert set(rows["model_id"]) == {bm.MODEL_ID} and set(rows["origin"]) == {"model"}
     assert (rows["skill_score"] > 0).all() and rows.notna().all().all()
+    table = bm.calibrations(results).set_index("glacier_id")
+    assert list(table.index) == ["far", "few", "long", "short", "unseen"]
+    assert table["published"].to_dict() == {"far": True, "few": False, "long": True, "short": True, "unseen": False}
+    assert table.loc["few", "reason"] == reason(results["few"]) and table.loc[["few"]].isna().sum(axis=1).item() == 13
+    assert table.loc["short", ["fitted", "n_years"]].tolist() == ["melt_factor", 7]
+    lent = [fitted(results[name]).precipitation_factor for name in ("far", "long")]
+    assert table.loc["short", "precipitation_factor"] == lent[1]
+    assert table.loc["short", "precipitation_factor_sigma"] == pytest.approx(np.std(lent))
+    for name in ("far", "long"):
+        model, row = fitted(results[name]), table.loc[name]
+        melts = [melt for melt, _ in model.folds]
+        n = len(melts)
+        assert row["melt_factor_kg_m2_d_k"] == model.melt_factor and row["n_years"] == model.skill.n == n
+        assert row["melt_factor_sigma_kg_m2_d_k"] == pytest.approx(np.sqrt((n - 1) * np.var(melts)))
+        skill = ["rmse_m_we", "bias_m_we", "mae_m_we", "r", "skill_score"]
+        assert row[skill].tolist() == [getattr(model.skill, column) for column in skill]
     again, _ = bm.model_balances(by_glacier, observed, regions)
     pd.testing.assert_frame_equal(rows, again)
     none, results = bm.model_balances(by_glacier, observed.iloc[:0], regions)

@@ -93,6 +93,13 @@ def test_surveys_of_the_same_period_stay_apart() -> None:
     assert len(left_out) == 1 and left_out[0][0] == "engabreen" and "the first is taken" in left_out[0][1]
 
 
+def test_no_change_without_an_uncertainty_is_left_out() -> None:
+    """Density times nothing has no uncertainty: the number would be exact."""
+    frame, left_out = rows(change(), change(survey_id="2", elevation_change_m=0.0, elevation_change_sigma_m=np.nan))
+    assert len(frame) == 1 and frame["reference"].item() == "Ann 2012"
+    assert left_out[0][0] == "engabreen" and "without uncertainty" in left_out[0][1]
+
+
 def test_nothing_gives_nothing() -> None:
     frame, left_out = geodetic_rows(pd.DataFrame([change()]).iloc[:0])
     assert frame.empty and left_out == []

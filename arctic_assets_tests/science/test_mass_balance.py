@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arctic_assets.science.mass_balance import fill_sigma, seasons_that_do_not_add_up
+from arctic_assets.science.mass_balance import fill_sigma, newest_reference_area, seasons_that_do_not_add_up
 
 
 def seasons(winter: list[float], winter_sigma: float | None = None) -> dict[str, list[float | None]]:
@@ -57,3 +57,14 @@ def test_seasons_that_do_not_add_up() -> None:
     assert off["year"].tolist() == [2002, 2004], "0.1 is allowed, a missing season is not judged"
     assert off["seasons_minus_annual_m_we"].tolist() == pytest.approx([0.2, -1.0])
     assert len(seasons_that_do_not_add_up(frame, tolerance_m_we=0.05)) == 3
+
+
+def test_newest_reference_area_is_the_last_that_is_stated() -> None:
+    observed = pd.DataFrame(
+        {
+            "glacier_id": ["taku", "taku", "taku", "andrei"],
+            "year": [2001, 2002, 2000, 2001],
+            "reference_area_km2": [725.0, np.nan, 671.0, np.nan],
+        }
+    )
+    assert newest_reference_area(observed) == {"taku": 725.0}

@@ -31,7 +31,7 @@ def stamped(model: type[Table], frame: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture
 def periods() -> pd.DataFrame:
     areas = {glacier.glacier_id: glacier.area_km2 for glacier in glaciers.load()}
-    return stamped(BalancePeriod, literature.published(areas).frame)
+    return stamped(BalancePeriod, literature.published(areas, 0.34).frame)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""derived/mass_balance and derived/balance_period."""
+"""derived/mass_balance, derived/balance_model and derived/balance_period."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from arctic_assets.sources.base import Missing
 from arctic_assets.sources.rgi7_hypsometry import read_hypsometry
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
-from arctic_assets.tables import Area, BalancePeriod, MassBalance, Outline, TemperatureMonthly
+from arctic_assets.tables import Area, BalanceModel, BalancePeriod, MassBalance, Outline, TemperatureMonthly
 
 
-class MassBalanceConfig(dg.Config):
+class ObservationConfig(dg.Config):
     """What is assumed where the database says nothing."""
 
     assumed_sigma_m_we: float = Field(
@@ -39,9 +40,24 @@ class MassBalanceConfig(dg.Config):
     )
 
 
+class BalancePeriodConfig(dg.Config):
+    """What is assumed where a publication says nothing."""
+
+    assumed_sigma_m_we_yr: float = Field(
+        default=0.34,
+        gt=0,
+        le=2,
+        description="Uncertainty (one standard deviation, m w.e. a year) of a published mean balance that is printed "
+        "without one. The default is that of a single annual balance (`assumed_sigma_m_we` of derived/mass_balance), "
+        "as if the errors of all years had the same sign; rows that use it say `sigma_kind` = assumed.",
+    )
+
+
 def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets."""
     registry = partitions.registry
+    # the model is fitted to all years, and short series take the precipitation factor of other glaciers
+    all_months = dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping())
 
     @table_asset(
         MassBalance,
@@ -51,19 +67,19 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
             "raw/amce",
             _of_glacier("raw/rgi7"),
             *(dg.AssetDep(["derived", name], partition_mapping=PER_GLACIER) for name in ("outline", "area")),
-            # the model is fitted to all years, and short series take the precipitation factor of other glaciers
-            dg.AssetDep(["derived", "temperature_monthly"], partition_mapping=dg.AllPartitionMapping()),
+            all_months,
         ],
-        code_version="2",
+        code_version="3",
         kinds={"pandas"},
     )
     def mass_balance(
-        context: dg.AssetExecutionContext, config: MassBalanceConfig, store: RawStore, warehouse: Warehouse
+        context: dg.AssetExecutionContext, config: ObservationConfig, store: RawStore, warehouse: Warehouse
     ) -> Made:
         """Balance of each balance year in m w.e., one row per origin: *observed* (WGMS FoG, with winter and summer
         balance where given), *reconstruction* (WGMS annual mass change, area-weighted over the glacier's RGI 6
         members) and *model* (temperature-index model on ERA5, fitted to the glacier's own observations, published
-        only where it beats their mean in leave-one-out; years outside their span are flagged). An observation is
+        only where it beats their mean in leave-one-out, see derived/balance_model; years outside their span are
+        flagged). An observation is
         never overwritten: `preferred` marks the origin that the series takes in each year. `reference_area_km2` is
         the area a balance refers to; `scope` says when it is that of the parent ice cap.
         """
@@ -74,8 +90,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         observed, release = _observed(partitions, store.archive, config.assumed_sigma_m_we)
         rebuilt, not_rebuilt = _reconstruction(store.archive, registry, outlines, areas.to_dict())
         # All glaciers, whichever are asked for: those with long series give the others their precipitation factor.
-        modelled, models = _modelled(partitions, store, warehouse, outlines, observed)
-        whole = pd.concat([observed, rebuilt, modelled], ignore_index=True)
+        modelled = _modelled(partitions, store, warehouse, outlines, observed)
+        whole = pd.concat([observed, rebuilt, modelled.frame], ignore_index=True)
         whole["extrapolated"] = whole["extrapolated"].eq(True)
         frame = whole.merge(wanted, on=["glacier_id", "year"])
         frame = preferred.set_preferred(frame).drop(columns="partition")
@@ -86,7 +102,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                 (
                     _unobserved(registry[w.glacier_id].wgms_id, w.year, release, no_release),
                     f"no reconstruction: {not_rebuilt.get(w.glacier_id, f'the release has no value of {w.year}')}",
-                    f"no model: {models[w.glacier_id]}",
+                    f"no model: {modelled.reasons[w.glacier_id]}",
                 )
             )
             for w in wanted.itertuples()
@@ -96,20 +112,57 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         return Made(frame, gaps, {**{str(k): int(n) for k, n in counts.items()}, "glaciers asked": len(glaciers)})
 
     @table_asset(
+        BalanceModel,
+        partitions,
+        deps=["raw/fog", "raw/rgi7", "derived/outline", all_months],
+        code_version="1",
+        kinds={"pandas"},
+    )
+    def balance_model_rows(
+        context: dg.AssetExecutionContext, config: ObservationConfig, store: RawStore, warehouse: Warehouse
+    ) -> Made:
+        """How the *model* rows of derived/mass_balance come about: of each glacier with observed balances the melt and
+        the precipitation factor of its temperature-index model, what they were fitted to, and how well the model does
+        in years that it was not fitted to. A model that does not beat the mean of the other years gives no balances,
+        and its row says so.
+        """
+        keys = list(context.partition_keys)
+        outlines = warehouse.rows(Outline).query("inventory == 'rgi7'").set_index("glacier_id")
+        observed, _ = _observed(partitions, store.archive, config.assumed_sigma_m_we)
+        modelled = _modelled(partitions, store, warehouse, outlines, observed)
+        gaps = {key: modelled.reasons[key] for key in keys if key not in modelled.models}
+        if len(gaps) == len(keys):
+            return Made(BalanceModel.no_rows(), gaps)
+        frame = balance_model.calibrations(modelled.models)
+        frame = frame[frame["glacier_id"].isin(keys)]
+        frame = frame.assign(
+            source_ids=[modelled.source_ids[key] for key in frame["glacier_id"]],
+            is_synthetic=[modelled.is_synthetic[key] for key in frame["glacier_id"]],
+        )
+        return Made(frame, gaps, {"published": int(frame["published"].sum())})
+
+    @table_asset(
         BalancePeriod,
         partitions,
         deps=["raw/fog", "raw/literature", "derived/area"],
-        code_version="2",
+        code_version="3",
         kinds={"pandas"},
     )
-    def balance_period_rows(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
+    def balance_period_rows(
+        context: dg.AssetExecutionContext, config: BalancePeriodConfig, store: RawStore, warehouse: Warehouse
+    ) -> Made:
         """Balances over periods of years, as the periods they are: geodetic (elevation changes of FoG, density
         850 +/- 60 kg m-3) and from the literature (verified rows only), in m w.e. and in Gt a year with the area
-        they refer to. They are never spread over their years.
+        they refer to: of published values that of the glacier's own balance series in FoG, which may be another ice
+        than the outline's (Taku: 725 km2, not 521), or the outline's where there is no series. They are never spread
+        over their years.
         """
         keys = list(context.partition_keys)
         measured = warehouse.rows(Area).query("inventory == 'rgi7'").set_index("glacier_id")
-        areas = measured["area_km2"].to_dict()
+        areas = {
+            str(key): (float(row["area_km2"]), list(row["source_ids"]), bool(row["is_synthetic"]))
+            for key, row in measured.iterrows()
+        }
         parts: list[pd.DataFrame] = []
         left_out: list[tuple[str, str]] = []
         release = newest_release(store.archive, fog)
@@ -118,6 +171,12 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         if release is None:
             no_change = f"no FoG release: {gap_reasons(warehouse, 'raw/fog').get('', 'raw/fog is not materialised')}"
         else:
+            series = fog.read_balances(store.archive.file(release), list(own))
+            series = series.assign(glacier_id=series["wgms_id"].map(own))
+            areas |= {
+                key: (area, [release.source_id], release.is_synthetic)
+                for key, area in science.newest_reference_area(series).items()
+            }
             changes = fog_change.read_changes(store.archive.file(release), list(own))
             if isinstance(changes, Missing):
                 no_change = changes.reason
@@ -131,13 +190,16 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                 )
         table = table_object()
         warehouse.record([table], asset="raw/literature", partitions=[], gaps={})
-        published = literature.published({key: areas.get(key) for key in registry.ids})
-        # m w.e. and Gt follow from each other by the outline's area, so its sources are theirs.
-        of_area = [measured.loc[key] if key in measured.index else None for key in published.frame["glacier_id"]]
+        unknown: tuple[None, list[str], bool] = (None, [], False)
+        published = literature.published(
+            {key: areas.get(key, unknown)[0] for key in registry.ids}, config.assumed_sigma_m_we_yr
+        )
+        # m w.e. and Gt follow from each other by this area, so its sources are theirs.
+        of_area = [areas.get(key, unknown) for key in published.frame["glacier_id"]]
         parts.append(
             published.frame.assign(
-                source_ids=[sorted({table.source_id, *(() if a is None else a["source_ids"])}) for a in of_area],
-                is_synthetic=[a is not None and bool(a["is_synthetic"]) for a in of_area],
+                source_ids=[sorted({table.source_id, *source_ids}) for _, source_ids, _ in of_area],
+                is_synthetic=[is_synthetic for _, _, is_synthetic in of_area],
             )
         )
         frame = pd.concat(parts, ignore_index=True)
@@ -152,7 +214,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         more = {"left out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in told[:20]))} if told else {}
         return Made(frame if len(frame) else BalancePeriod.no_rows(), gaps, more)
 
-    return [mass_balance, balance_period_rows]
+    return [mass_balance, balance_model_rows, balance_period_rows]
 
 
 def _of(glacier_id: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
@@ -218,14 +280,32 @@ def _reconstruction(
     return frame, reasons
 
 
+@dataclass(frozen=True)
+class _Modelled:
+    """Modelled balances of all glaciers and years.
+
+    Attributes:
+        frame: rows of `mass_balance`.
+        models: the model of each glacier with observed balances and everything that drives a model, or why none.
+        reasons: of every glacier, why a year has no modelled balance.
+        source_ids: of each glacier in `models`.
+        is_synthetic: likewise.
+    """
+
+    frame: pd.DataFrame
+    models: Mapping[str, balance_model.Model | balance_model.NoModel]
+    reasons: Mapping[str, str]
+    source_ids: Mapping[str, list[str]]
+    is_synthetic: Mapping[str, bool]
+
+
 def _modelled(
     partitions: Partitions,
     store: RawStore,
     warehouse: Warehouse,
     outlines: pd.DataFrame,
     observed: pd.DataFrame,
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Modelled balances of all glaciers and years, and per glacier why there is no model."""
+) -> _Modelled:
     import shapely
 
     calibratable = set(observed["glacier_id"]) if len(observed) else set()
@@ -261,20 +341,19 @@ def _modelled(
         drivers[key] = balance_model.annual_drivers(joined, bands)
         sources[key] = sorted({*joined["source_id"], *(s for ids in joined["source_ids"] for s in ids)})
     if not drivers:
-        return pd.DataFrame(), reasons
+        return _Modelled(pd.DataFrame(), {}, reasons, {}, {})
     regions = {key: partitions.registry[key].o1region for key in drivers}
     frame, models = balance_model.model_balances(drivers, observed, regions)
     for key, model in models.items():
         reasons[key] = model.reason if isinstance(model, balance_model.NoModel) else "the year lacks months of ERA5"
     seen = observed.groupby("glacier_id")["source_ids"].first().to_dict()
+    source_ids = {key: sorted({*sources[key], *seen[key]}) for key in drivers}
     synthetic = {key: bool(own_rows[key]["is_synthetic"].any()) for key in drivers}
-    return (
-        frame.assign(
-            source_ids=[sorted({*sources[key], *seen[key]}) for key in frame["glacier_id"]],
-            is_synthetic=[synthetic[key] for key in frame["glacier_id"]],
-        ),
-        reasons,
+    frame = frame.assign(
+        source_ids=[source_ids[key] for key in frame["glacier_id"]],
+        is_synthetic=[synthetic[key] for key in frame["glacier_id"]],
     )
+    return _Modelled(frame, models, reasons, source_ids, synthetic)
 
 
 def _unobserved(wgms_id: int | None, year: int, release: SourceObject | None, no_release: str) -> str:
