@@ -67,6 +67,10 @@ class UnavailableError(SourceError):
     """A provider that does not answer at the moment: trying again later may help, without a change of anything."""
 
 
+class TimeUpError(SourceError):
+    """A look that ended because its own time was up: nothing is said of the provider."""
+
+
 class ArchiveError(ArcticAssetsError):
     """A raw file that cannot be stored, or a stored one that no longer matches its sidecar."""
 

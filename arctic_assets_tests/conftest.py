@@ -40,6 +40,19 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Platform:
 
 
 @pytest.fixture(scope="session")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Real outlines of three glaciers (there is none of the fourth), months from July 2026, and nothing else."""
+    if not (SHARED / "real").is_dir():
+        pytest.skip("the real provider files (../shared/real) are not here")
+    folder = tmp_path_factory.mktemp("outlined")
+    shutil.copytree(SHARED / "real/mirror/rgi7", folder / "mirror/rgi7")
+    start = {"start_year": 2026, "start_month": "2026-07"}
+    found = platform(folder / "home", folder / "mirror", SHARED / "real/glaciers.csv", **start)
+    assert found.build('key:"raw/rgi7" or key:"derived/outline"').is_good
+    return found
+
+
+@pytest.fixture(scope="session")
 def whole_sample(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """The SYNTHETIC sample of all 16 glaciers, built whole."""
     found = platform(tmp_path_factory.mktemp("sample"), "sample")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CAUSE = "arctic_assets/cause"
 """Tag that says why a run was asked for; runs that are part of it carry it too, as those of provider and version."""
+GLACIERS = "arctic_assets/glaciers"
+"""Tag of a run of `import_revisions`: the glaciers that it builds, separated by commas."""
 _DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
 _FIRST = "First month, YYYY-MM; empty for the first there is."
 _LAST = "Last month, YYYY-MM; empty for the last that has ended."
@@ -113,11 +115,13 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
     def drawn(context: dg.OpExecutionContext, store: RawStore) -> None:
         if dropped_files(store):  # raw/revision takes them where the run covers their partitions: here all
             carry_out(context, partitions, [('key:"raw/revision"', Extent())], False)
-        glaciers = tuple(sorted({glacier for glacier, _ in unbuilt_revisions(store)}))
+        glaciers = {glacier for glacier, _ in unbuilt_revisions(store)} | unfinished_glaciers(context)
+        glaciers &= set(partitions.registry.ids)
         if not glaciers:
             context.log.info("no accepted revision waits to be built")
             return
-        carry_out(context, partitions, [(chain("derived/outline"), Extent(glaciers))], False)
+        context.instance.add_run_tags(context.run_id, {GLACIERS: ",".join(sorted(glaciers))})
+        carry_out(context, partitions, [(chain("derived/outline"), Extent(tuple(sorted(glaciers))))], False)
 
     @dg.op(description="Compares every archived file with its provider's, and observes the raw assets.")
     def compared(context: dg.OpExecutionContext, config: CheckConfig, store: RawStore) -> None:
@@ -146,8 +150,11 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
 
 
 def chain(*assets: str) -> str:
-    """The selection of some assets and all tables that are made from them."""
-    return " or ".join(f'key:"{key}" or (key:"{key}"+ and group:"derived")' for key in assets)
+    """The selection of some assets and of all that is made from them, but for exports, which have a schedule.
+
+    Raw assets are among it: which windows are wanted follows from outlines. They ask for what the archive lacks.
+    """
+    return " or ".join(f'key:"{key}" or (key:"{key}"+ and (group:"raw" or group:"derived"))' for key in assets)
 
 
 def plans_of_months(partitions: Partitions, start: str, end: str) -> list[Plan]:
@@ -182,6 +189,19 @@ def unbuilt_revisions(store: RawStore) -> list[tuple[str, str]]:
     rows = store.readers.rows(Outline)
     built = dict(zip(zip(rows["glacier_id"], rows["inventory"], strict=True), rows["revision"], strict=True))
     return sorted(key for key, revision in accepted.items() if built.get(key) != revision)
+
+
+def unfinished_glaciers(context: dg.OpExecutionContext) -> set[str]:
+    """Glaciers that earlier runs of the job began to build and did not finish, since the last one that succeeded: their
+    outlines may be there, and not all that is made from them.
+    """
+    found: set[str] = set()
+    for run in context.instance.get_runs(dg.RunsFilter(job_name=context.job_name), limit=100):
+        if run.is_success:
+            break
+        if run.is_finished:
+            found.update(key for key in run.tags.get(GLACIERS, "").split(",") if key)
+    return found
 
 
 def last_published(store: RawStore) -> str:
@@ -253,38 +273,38 @@ def _conclude(context: dg.OpExecutionContext, outcome: "Outcome") -> None:
 
 def _compare(context: dg.OpExecutionContext, store: RawStore, deadline_s: float) -> None:
     """Observe each raw asset: files compared, changed, and providers that could not be reached."""
-    from arctic_assets.errors import SourceError
+    from arctic_assets.errors import SourceError, TimeUpError
     from arctic_assets.sources import looks
 
     until = time.monotonic() + deadline_s
-    root = mirror_root(store)
+    root, client = mirror_root(store), looks.quick(until)
     by_provider: dict[str, list[Any]] = {}
     for held in store.archive.all_objects():
         by_provider.setdefault(held.provider, []).append(held)
     for provider, objects in sorted(by_provider.items()):
-        changes, failures, n = [], [], 0
+        seen, failures = list[looks.Look](), list[str]()
         for held in objects:
             if time.monotonic() > until:
                 break
             try:
-                change = looks.changed(held, root=root)
+                seen.append(looks.compare(held, client, root))
+            except TimeUpError:
+                break
             except SourceError as error:
                 failures.append(str(error))
                 if len(failures) >= 3:  # a provider that is down is not asked for each of its files
                     break
-                continue
-            n += 1
-            if change:
-                changes.append(change)
-        metadata: dict[str, Any] = {"files looked at": n, "files held": len(objects), "changed": len(changes)}
-        if changes:
-            lines = [f"- {c.held.path}: {c.what}" for c in changes[:20]]
-            metadata["what changed"] = dg.MetadataValue.md("\n".join(lines))
+        counts = {verdict: sum(look.verdict == verdict for look in seen) for verdict in ("changed", "not comparable")}
+        metadata: dict[str, Any] = {"files looked at": len(seen), "files held": len(objects), **counts}
+        if counts["changed"]:
+            lines = [f"- {look.held.path}: {look.what}" for look in seen if look.verdict == "changed"]
+            metadata["what changed"] = dg.MetadataValue.md("\n".join(lines[:20]))
         if failures:
             metadata["not reached"] = failures[0]
         for key in raw_assets_of(provider):
             context.log_event(dg.AssetObservation(key, metadata=metadata))
-        context.log.info(f"{provider}: {n} of {len(objects)} files looked at, {len(changes)} changed")
+        told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        context.log.info(f"{provider}: {len(seen)} of {len(objects)} files looked at, {told}")
         for failure in failures[:1]:
             context.log.warning(failure)
 
@@ -299,5 +319,13 @@ def raw_assets_of(provider: str) -> list[str]:
     """Keys of the raw assets that archive a provider's files."""
     from arctic_assets.definitions import RAW_MODULES
 
-    own = [module for module in RAW_MODULES if module.source.PRODUCT.provider == provider]
-    return sorted(f"raw/{module.__name__.rpartition('.')[2]}" for module in own)
+    keys = (f"raw/{module.__name__.rpartition('.')[2]}" for module in RAW_MODULES)
+    return sorted(key for key in keys if provider_of(key) == provider)
+
+
+def provider_of(asset: str) -> str:
+    """Provider of the files that a raw asset archives; empty for an asset that there is not."""
+    from arctic_assets.definitions import RAW_MODULES
+
+    providers = {module.__name__.rpartition(".")[2]: module.source.PRODUCT.provider for module in RAW_MODULES}
+    return str(providers.get(asset.removeprefix("raw/"), ""))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import re
 import socket
@@ -31,7 +32,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.utils import get_netrc_auth
 
-from arctic_assets.errors import SourceError, UnavailableError
+from arctic_assets.errors import SourceError, TimeUpError, UnavailableError
 from arctic_assets.sources.base import Account, Delivery, Missing, SourceObject, Unchanged
 
 EARTHDATA_HOSTS = ("earthdata.nasa.gov", "nsidc.org")
@@ -61,10 +62,19 @@ class Page(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What a server or file system says of a file's version."""
+    """What a server or file system says of a file's version; None where it says nothing.
+
+    Attributes:
+        etag: HTTP's ETag.
+        last_modified: HTTP's Last-Modified, or the date of a file.
+        size: bytes of the whole file.
+        media_type: what the server says the content is: `text/html` is a page about a file, never the file.
+    """
 
     etag: str | None
     last_modified: str | None
+    size: int | None = None
+    media_type: str | None = None
 
 
 class TryAgain(Exception):
@@ -87,6 +97,7 @@ class Client:
         timeout_s: for connecting, and for each wait for bytes.
         token_hosts: domains that get the Earthdata token.
         sleep: how to wait.
+        until: no attempt begins after this time of `time.monotonic`.
     """
 
     attempts: int = 5
@@ -95,6 +106,7 @@ class Client:
     timeout_s: tuple[float, float] = (15.0, 60.0)
     token_hosts: tuple[str, ...] = EARTHDATA_HOSTS
     sleep: Callable[[float], None] = time.sleep
+    until: float = math.inf
     _session: requests.Session = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,8 +124,7 @@ class Client:
                 if response.status_code in _GONE:
                     return None
                 _expect(response, {200}, url, None)
-                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                return Page(response.url, response.text, media_type)
+                return Page(response.url, response.text, _media_type(response))
 
         return self.persist(once, url)
 
@@ -131,7 +142,8 @@ class Client:
                 if response.status_code in _GONE:
                     return None
                 self._expect_part(response, url)
-                return Marks(response.headers.get("ETag"), response.headers.get("Last-Modified"))
+                validators = response.headers.get("ETag"), response.headers.get("Last-Modified")
+                return Marks(*validators, _whole_size(response), _media_type(response))
 
         return self.persist(once, url)
 
@@ -204,9 +216,18 @@ class Client:
         Raises:
             UnavailableError: the attempts are used up.
             SourceError: other attempts would not help.
+            TimeUpError: the time of this client is up.
         """
         attempt = 1
         while True:
+            if time.monotonic() > self.until:
+                raise TimeUpError(
+                    "the time for looking is up",
+                    where=public_url(url),
+                    expected="an answer within the time of a look",
+                    got="none yet",
+                    todo="nothing: the next look goes on here",
+                )
             failure: TryAgain
             try:
                 return once()
@@ -364,6 +385,19 @@ def _unusable(url: str, got: str) -> SourceError:
         got=got,
         todo="open the address in a browser; if it has moved, tell the maintainers",
     )
+
+
+def _media_type(response: requests.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _whole_size(response: requests.Response) -> int | None:
+    """Bytes of the file of which a part was asked for."""
+    if response.status_code == 206:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
 
 
 def _retry_after(value: str | None) -> float | None:

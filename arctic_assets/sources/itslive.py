@@ -23,7 +23,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -231,8 +231,7 @@ class Mosaics:
     _found: dict[tuple[str, int], tuple[Mosaic, Marks] | Missing] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        c = self.client
-        self._asking = _Asking(c.attempts, c.pause_s, c.longest_pause_s, c.timeout_s, c.token_hosts, c.sleep)
+        self._asking = _Asking(**{f.name: getattr(self.client, f.name) for f in fields(Client) if f.init})
 
     def __enter__(self) -> Self:
         return self
@@ -312,7 +311,8 @@ class Mosaics:
             marks = [self._marks(mosaic.path(band)) for band in BANDS]
             there = [one for one in marks if one]
             if len(there) == len(BANDS):
-                return mosaic, Marks(*(_joined(texts) for texts in zip(*there, strict=True)))
+                etag, modified = (_joined(texts) for texts in zip(*(one[:2] for one in there), strict=True))
+                return mosaic, Marks(etag, modified)
             if there:
                 lacking = [band for band, one in zip(BANDS, marks, strict=True) if not one]
                 return Missing(f"the ITS_LIVE mosaic {region} of {_spelt(year)} lacks {' and '.join(lacking)}")
@@ -407,18 +407,24 @@ class Mosaics:
         }
 
 
-def open_mosaics(settings: Settings) -> Mosaics:
-    """The mosaics of the mirror or live provider that the settings name."""
-    origin = open_origin(settings)
+def open_mosaics(settings: Settings, client: Client | None = None) -> Mosaics:
+    """The mosaics of the mirror or live provider that the settings name.
+
+    Args:
+        settings: name the mirror.
+        client: how patient to be; by default as a run is.
+    """
+    client = client or Client()
+    origin = open_origin(settings, client)
     match settings.mirror_kind:
         case "sample":
-            return Mosaics(origin, settings.sample / PRODUCT.provider)
+            return Mosaics(origin, settings.sample / PRODUCT.provider, client)
         case "directory":
-            return Mosaics(origin, Path(settings.mirror) / PRODUCT.provider)
+            return Mosaics(origin, Path(settings.mirror) / PRODUCT.provider, client)
         case "url":
-            return Mosaics(origin, f"{settings.mirror.rstrip('/')}/{PRODUCT.provider}")
+            return Mosaics(origin, f"{settings.mirror.rstrip('/')}/{PRODUCT.provider}", client)
         case "live":
-            return Mosaics(origin, BASE_URL)
+            return Mosaics(origin, BASE_URL, client)
 
 
 @dataclass(frozen=True, eq=False)

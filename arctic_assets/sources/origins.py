@@ -25,17 +25,22 @@ _PROVENANCE = ".source.json"
 """Ending of the files that an archive, which is a mirror too, keeps beside the providers' own."""
 
 
-def open_origin(settings: Settings) -> Origin:
-    """The origin that the settings name."""
+def open_origin(settings: Settings, client: Client | None = None) -> Origin:
+    """The origin that the settings name.
+
+    Args:
+        settings: name the mirror.
+        client: how patient to be with a web server; by default as a run is.
+    """
     match settings.mirror_kind:
         case "sample":
             return DirectoryOrigin(settings.sample)
         case "directory":
             return DirectoryOrigin(Path(settings.mirror))
         case "url":
-            return HttpOrigin(settings.mirror)
+            return HttpOrigin(settings.mirror, client)
         case "live":
-            return LiveOrigin()
+            return LiveOrigin(client)
 
 
 class DirectoryOrigin:

@@ -204,6 +204,12 @@ class Warehouse(DuckDBResource):
         found = self._select(f"SELECT * FROM derived.{model.table()} {inside} ORDER BY {', '.join(model.key())}", scope)
         return model.no_rows() if found is None else model.conform(found)
 
+    def distinct(self, model: type[Table], *columns: str) -> pd.DataFrame:
+        """The distinct values of some columns of a table, sorted; empty when nothing was written yet."""
+        listed = ", ".join(columns)
+        found = self._select(f"SELECT DISTINCT {listed} FROM derived.{model.table()} ORDER BY {listed}")
+        return model.no_rows()[list(columns)] if found is None else found
+
     def gaps(self, asset: str | None = None) -> pd.DataFrame:
         """The gaps (asset, partition, reason, checked_at), all or of one asset, sorted."""
         only = "" if asset is None else f"WHERE asset = {_quoted(asset)}"

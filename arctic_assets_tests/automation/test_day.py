@@ -91,7 +91,7 @@ def test_a_day_in_the_life(
     assert (found.current.exports / "latest/arctic_glacier_dataset.xlsx").is_file()
 
     monkeypatch.setenv("ARCTIC_ASSETS_MIRROR", "live")
-    monkeypatch.setattr(origins, "open_origin", lambda settings: Providers(tmp_path / "providers"))
+    monkeypatch.setattr(origins, "open_origin", lambda settings, client=None: Providers(tmp_path / "providers"))
     monkeypatch.setattr(sensors, "SETTLED_S", 0.0)
     monkeypatch.setattr(sensors, "ASK_AGAIN_AFTER_DAYS", 10_000)  # the day is in 2021
     with found.instance() as instance:

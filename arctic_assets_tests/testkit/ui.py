@@ -54,6 +54,9 @@ _PARTITIONS = """query($id: String!) { partitionBackfillOrError(backfillId: $id)
     __typename
     ... on PartitionBackfill { partitionNames }
 } }"""
+_SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { name sensorState {
+    ticks(limit: 20) { status skipReason cursor error { message } runIds }
+} } } } } }"""
 _CHECKS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
     __typename
     ... on AssetNode { assetChecksOrError { __typename ... on AssetChecks { checks { name
@@ -128,6 +131,12 @@ class Ui:
     def partition_stats(self, asset: str) -> dict[str, int]:
         """How many partitions an asset has, and how many are materialised, failed and under way."""
         return self.ask(_STATS, key={"path": asset.split("/")})["assetNodeOrError"]["partitionStats"]
+
+    def ticks(self, sensor: str) -> list[dict[str, Any]]:
+        """The ticks of a sensor, as its page shows them, the last one first."""
+        (repository,) = self.ask(_SENSORS)["repositoriesOrError"]["nodes"]
+        (found,) = [one for one in repository["sensors"] if one["name"] == sensor]
+        return found["sensorState"]["ticks"]
 
     def checks(self, asset: str) -> dict[str, dict[str, Any] | None]:
         """Latest execution of each check of an asset, None where it never ran, as the tab "Checks" shows it."""
