@@ -6,19 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import dagster as dg
 import geopandas as gpd
 import pytest
 import shapely
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.loader import LoadingContextForTest
 
 from arctic_assets import glaciers
 from arctic_assets.assets.members import neighbours_of
 from arctic_assets.assets.raw.revision import accept, ingest, newest
 from arctic_assets.assets.wiring import RawStore
 from arctic_assets.automation.build import Extent
-from arctic_assets.definitions import build_defs
 from arctic_assets.errors import SourceError
 from arctic_assets.outline_commands import import_file
 from arctic_assets.sources import revisions
@@ -26,6 +22,7 @@ from arctic_assets.sources.revisions import Given
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import Outline
 from arctic_assets_tests.testkit.platform import Platform, platform
+from arctic_assets_tests.testkit.staleness import stale
 
 GLACIER, INVENTORY, OTHER = "engabreen", "2015", "austre_broeggerbreen"
 KEY = f"{GLACIER}|{INVENTORY}"
@@ -49,23 +46,6 @@ def edited(
 def store_of(found: Platform) -> RawStore:
     current = found.current
     return RawStore(home=str(current.home), mirror=current.mirror, registry=str(current.glaciers))
-
-
-def stale(found: Platform, *names: str) -> set[str]:
-    """Partitions that Dagster itself calls stale (the UI: "unsynced"), as `asset partition`."""
-    graph = build_defs(found.current).resolve_asset_graph()
-    with found.instance() as instance:
-        resolver = CachingStaleStatusResolver(
-            instance=instance, asset_graph=graph, loading_context=LoadingContextForTest(instance)
-        )
-        asked = {}
-        for name in names:
-            key = dg.AssetKey.from_user_string(name)
-            definition = graph.get(key).partitions_def
-            assert definition is not None
-            for partition in definition.get_partition_keys():
-                asked[f"{name} {partition}"] = resolver.get_status(key, partition).value
-        return {what for what, status in asked.items() if status == "STALE"}
 
 
 GRAIN = ("raw/revision", "derived/outline", "derived/area")
