@@ -134,7 +134,9 @@ def write_geopackage(current: Settings, glacier: str, inventory: str, path: Path
 
 
 def import_file(current: Settings, file: Path, given: object) -> list[str]:
-    """Accept a file's revisions and record them in Dagster, so that what lies downstream shows as stale.
+    """Accept a file's revisions and record them in Dagster, so that outline and area show as stale.
+
+    What is made from these shows as stale when they are new: Dagster compares an asset with its own inputs only.
 
     Returns:
         A line for each revision, with the area before and after; and the command that builds what follows from them.

@@ -84,6 +84,8 @@ def test_outline_reaches_all_months_of_its_glacier_only(partitions: Partitions) 
     [
         ("derived/temperature_monthly", "taku|2001-05", "raw/era5", {"2001-05"}),
         ("derived/outline", "taku|rgi7", "raw/rgi7", {"taku"}),
+        ("derived/outline", "taku|2015", "raw/dem", {"taku"}),
+        ("derived/outline", "taku|2015", "raw/landsat", {f"taku|{i}" for i in settings.DEFAULT_INVENTORIES}),
         ("derived/area", "taku|rgi7", "derived/outline", {"taku|rgi7"}),
         ("derived/volume", "taku|rgi7", "derived/thickness", {"taku"}),
         ("derived/thickness", "taku", "raw/farinotti", {"taku"}),

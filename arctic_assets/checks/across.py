@@ -57,6 +57,12 @@ PRELIMINARY_TOLERANCE_K = 0.1
 AREA_TOLERANCE = 0.005
 """RGI does not say how its area_km2 was computed; 0.5 % separates rounding from a wrong outline."""
 
+AREA_TO_REFERENCE = (0.6, 1.4)
+"""An area of an inventory over that of RGI 7: what glaciers of the registry changed by since 1985 lies well within."""
+
+MOST_GROWTH = 0.05
+"""Between two inventories, of the area before: few glaciers advance so much, seasonal snow often looks like it."""
+
 
 class Judged(NamedTuple):
     """Rows looked at, and rules broken."""
@@ -114,6 +120,30 @@ def area_agrees_with_rgi(tables: Tables) -> Judged:
     shown = ["glacier_id", "inventory", "area_km2", "rgi_area_km2", "difference"]
     rule = f"area_km2 is within {AREA_TOLERANCE:.1%} of RGI's own area"
     return _off(frame, rule, "area_km2", frame["difference"].abs() > AREA_TOLERANCE, shown)
+
+
+def area_is_near_the_reference(tables: Tables) -> Judged:
+    """No inventory of a year has far more or less ice than RGI 7."""
+    area = tables(Area)
+    reference = area.loc[area["inventory"] == "rgi7", ["glacier_id", "area_km2"]]
+    frame = area[area["inventory"] != "rgi7"].merge(reference, on="glacier_id", suffixes=("", "_of_rgi7"))
+    frame = frame.assign(ratio=frame["area_km2"] / frame["area_km2_of_rgi7"])
+    low, high = AREA_TO_REFERENCE
+    shown = ["glacier_id", "inventory", "area_km2", "area_km2_of_rgi7", "ratio"]
+    rule = f"area_km2 is {low:g} to {high:g} of that in rgi7"
+    return _off(frame, rule, "area_km2", ~frame["ratio"].between(low, high), shown)
+
+
+def growth_is_small(tables: Tables) -> Judged:
+    """From each dated inventory to the next, no glacier grows by more than an advance would explain."""
+    frame = tables(Area).dropna(subset="image_date")
+    frame = frame.assign(date=pd.to_datetime(frame["image_date"])).sort_values(["glacier_id", "date", "inventory"])
+    before = frame.groupby("glacier_id")[["inventory", "area_km2"]].shift()
+    frame = frame.join(before.add_suffix("_before")).dropna(subset="area_km2_before")
+    frame = frame.assign(growth=frame["area_km2"] / frame["area_km2_before"] - 1)
+    shown = ["glacier_id", "inventory_before", "inventory", "area_km2_before", "area_km2", "growth"]
+    rule = f"area_km2 is at most {MOST_GROWTH:.0%} larger than in the inventory before"
+    return _off(frame, rule, "area_km2", frame["growth"] > MOST_GROWTH, shown)
 
 
 def perimeter_is_possible(tables: Tables) -> Judged:
@@ -276,6 +306,21 @@ RULES: tuple[Rule, ...] = (
         "Geodesic area within 0.5 % of the area RGI states.",
         "look at the outline: a wrong member, a missing island, or another area definition",
         area_agrees_with_rgi,
+    ),
+    Rule(
+        Area,
+        "is_near_the_reference",
+        "Area of an inventory of a year is 0.6 to 1.4 of that of RGI 7.",
+        "look at the outline and its flags: seasonal snow, ice under debris, a cloud, or another glacier",
+        area_is_near_the_reference,
+    ),
+    Rule(
+        Area,
+        "growth_is_small",
+        "Area is at most 5 % larger than in the inventory before, by date of the images.",
+        "look for seasonal snow in the younger outline (growth_km2, single_scene), for ice that the older one lacks; "
+        "an advance or a surge is possible",
+        growth_is_small,
     ),
     Rule(
         Area,

@@ -35,7 +35,8 @@ def area_changes(areas: pd.DataFrame, correlation: float = 0.0) -> pd.DataFrame:
     Args:
         areas: rows with `glacier_id`, `inventory`, `area_km2`, `area_bound_km2`, `area_sigma_km2`,
             `area_sigma_independent_km2`, `image_date` (a date, or missing: then the row takes no part), and optionally
-            `free_share`: share of the boundary that is free to move, 0 to 1 (`free_share`), 1 where it is not given.
+            `free_share`: share of the boundary that is free to move, 0 to 1 (`free_share`), 1 where it is not given;
+            and `assumed_sigma_km2`: the part of `area_sigma_km2` that is of free margin only, 0 where it is not given.
         correlation: r, of the errors of two areas. 0 is cautious; towards 1 where the same margin was drawn again.
 
     Returns:
@@ -54,7 +55,9 @@ def area_changes(areas: pd.DataFrame, correlation: float = 0.0) -> pd.DataFrame:
     rows = areas.loc[areas["image_date"].notna(), list(_NEEDED)].copy()
     free = areas.loc[rows.index, "free_share"] if "free_share" in areas else pd.Series(1.0, index=rows.index)
     free = free.astype("float64").fillna(1.0)
-    rows["sigma"] = rows["area_sigma_km2"].astype("float64") * free
+    sigma = rows["area_sigma_km2"].astype("float64")
+    assumed = areas.loc[rows.index, "assumed_sigma_km2"] if "assumed_sigma_km2" in areas else 0.0 * sigma
+    rows["sigma"] = np.hypot(np.sqrt((sigma**2 - assumed**2).clip(lower=0)) * free, assumed)
     # independent errors add as squares: their part shrinks with the root of the length
     rows["independent"] = areas.loc[rows.index, "area_sigma_independent_km2"].astype("float64") * free**0.5
     rows["bound"] = rows["area_bound_km2"].astype("float64") * free

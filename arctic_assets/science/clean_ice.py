@@ -3,11 +3,11 @@
 Here: arrays of surface reflectance to masks, masks and the reference outline to a polygon. Not here: reading scenes
 (`sources.landsat`), measuring outlines (`geometry`), differences between inventories (`area_change`).
 
-Clean ice is bright in red and dark in the short-wave infrared: red/SWIR, with NDSI and a blue minimum for ice in
-shadow (Paul & Kääb 2005, Annals of Glaciology 42; Paul et al. 2013, doi:10.3189/2013AoG63A296; Hall et al. 1995,
-doi:10.1016/0034-4257(95)00137-P). Those thresholds were found on raw counts; on Collection 2 surface reflectance the
-SWIR of ice comes near zero or below, so it is clipped. Debris-covered ice looks like the rock around it: where it
-lies has to be known (`debris_parts`), no ratio finds it.
+Clean ice is bright in red and dark in the short-wave infrared: red/SWIR and NDSI, both above their thresholds, and a
+blue minimum, which rock in shadow does not reach (Paul & Kääb 2005, Annals of Glaciology 42; Paul et al. 2013,
+doi:10.3189/2013AoG63A296; Hall et al. 1995, doi:10.1016/0034-4257(95)00137-P). Those thresholds were found on raw
+counts; on Collection 2 surface reflectance the SWIR of ice comes near zero or below, so it is clipped. Debris-covered
+ice looks like the rock around it: where it lies has to be known (`debris_parts`), no ratio finds it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Thresholds:
 
     Attributes:
         ratio: red over SWIR above which a cell is ice.
-        ndsi: (green - SWIR) / (green + SWIR) above which a cell is ice that red/SWIR misses in shadow.
+        ndsi: (green - SWIR) / (green + SWIR) above which a cell is ice. 0.4 is green/SWIR 2.33: of ratio and ndsi the
+            stricter one decides, so a mapping is tuned by either.
         blue: least blue of ice: rock in shadow has less.
         swir_floor: SWIR is clipped here before it divides.
         water_ndwi: (green - NIR) / (green + NIR) above which a dark cell is water.
@@ -48,7 +49,8 @@ class Thresholds:
         cloud_swir: most SWIR of it: clouds of droplets have more.
         debris_ndvi: most NDVI of debris: more is vegetation.
         debris_red: most red of debris.
-        debris_slope_deg: steepest debris on ice, where a slope is known (Paul et al. 2004).
+        debris_slope_deg: debris on ice is less steep (Paul et al. 2004, Remote Sensing of Environment 89); None where
+            no slope is known and the rule is not applied.
         min_patch_km2: smaller patches of ice and smaller holes are dropped.
         buffer_m: ice may lie so far beyond the reference outline.
         gap_m: gaps narrower than this (those of Landsat 7 are up to 450 m) take the class of the nearest cell.
@@ -68,7 +70,7 @@ class Thresholds:
     cloud_swir: float = 0.2
     debris_ndvi: float = 0.2
     debris_red: float = 0.3
-    debris_slope_deg: float = 24.0
+    debris_slope_deg: float | None = 24.0
     min_patch_km2: float = 0.01
     buffer_m: float = 500.0
     gap_m: float = 450.0
@@ -80,7 +82,8 @@ class Thresholds:
     @property
     def text(self) -> str:
         """All thresholds on one line, for the record of an outline."""
-        return ", ".join(f"{field.name}={getattr(self, field.name):g}" for field in fields(self))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name}={'not applied' if value is None else f'{value:g}'}" for name, value in values.items())
 
 
 STANDARD = Thresholds()
@@ -96,7 +99,9 @@ class OutlineResult:
         share_assumed: share of it in wide gaps, which were taken as in the reference.
         debris_km2: debris-covered ice taken from the reference, km2.
         growth_km2: ice beyond the reference outline, km2.
-        flags: `debris_from_rgi7`, `gaps_filled`, `assumed_as_rgi7`.
+        assumed_sigma_km2: standard deviation of the area from the margin in wide gaps, km2 (`assumed_sigma_km2`).
+        flags: `debris_from_rgi7`, `gaps_filled`, `assumed_as_rgi7`, `growth_beyond_rgi7` (a patch or more of ice lies
+            farther beyond the reference outline than a cell: the glacier was larger, or snow was taken for ice).
         reason: why there is no geometry.
     """
 
@@ -105,6 +110,7 @@ class OutlineResult:
     share_assumed: float = 0.0
     debris_km2: float = 0.0
     growth_km2: float = 0.0
+    assumed_sigma_km2: float = 0.0
     flags: tuple[str, ...] = ()
     reason: str | None = None
 
@@ -114,7 +120,7 @@ def classify(
 ) -> tuple[Mask, Mask]:
     """Clean ice on one scene.
 
-    Ice is red/SWIR or NDSI above its threshold, and blue above its minimum, and no water. `qa_pixel` often takes
+    Ice is red/SWIR and NDSI above their thresholds, and blue above its minimum, and no water. `qa_pixel` often takes
     glaciers for clouds: a cell that is flagged as cloud counts all the same when it is ice, bright in red and dark in
     SWIR; one that is flagged as cloud shadow when it is ice. All other flagged cells say nothing.
 
@@ -146,7 +152,7 @@ def classify(
     floor = np.float32(t.swir_floor)
     swir, green, nir = np.maximum(swir, floor), np.maximum(green, floor), np.maximum(nir, 0)
     is_water = (nir < t.water_nir) & (green - nir > t.water_ndwi * (green + nir))
-    is_snowy = (red > t.ratio * swir) | (green - swir > t.ndsi * (green + swir))
+    is_snowy = (red > t.ratio * swir) & (green - swir > t.ndsi * (green + swir))
     ice = is_snowy & (blue > t.blue) & ~is_water & has_data
     is_bright = ice & (red > t.bright_red) & (swir < t.cloud_swir)
     cloud, shadow = (qa & _CLOUDS) != 0, (qa & _SHADOW) != 0
@@ -180,15 +186,20 @@ def looks_like_debris(
     thresholds: Thresholds = STANDARD,
     slope_deg: NDArray[np.float32] | None = None,
 ) -> Mask:
-    """Cells that may be debris on ice: dark, without vegetation or water, and not steep where a slope is given.
+    """Cells that may be debris on ice: dark, without vegetation or water, and not steep.
 
     Bare rock looks the same: this only says what may be debris inside an outline that is known to be glacier.
+
+    Args:
+        bands: as for `classify`.
+        thresholds: limits.
+        slope_deg: slope of the surface, degrees, same shape. Where it is NaN, and without it, no cell is too steep.
     """
     t = thresholds
     red, nir, green = (np.nan_to_num(bands[name]) for name in ("red", "nir", "green"))
     mask = (red > 0) & (red < t.debris_red) & (nir - red < t.debris_ndvi * np.maximum(nir + red, 1e-3))
     mask &= ~((nir < t.water_nir) & (green - nir > t.water_ndwi * np.maximum(green + nir, 1e-3)))
-    return mask if slope_deg is None else mask & (slope_deg < t.debris_slope_deg)
+    return mask if slope_deg is None or t.debris_slope_deg is None else mask & ~(slope_deg >= t.debris_slope_deg)
 
 
 def debris_parts(
@@ -295,9 +306,43 @@ def outline(
         *(["debris_from_rgi7"] if debris_km2 else []),
         *(["gaps_filled"] if unclassified > 0.001 else []),
         *(["assumed_as_rgi7"] if assumed else []),
+        *(["growth_beyond_rgi7"] if polygon.difference(own.buffer(transform.a)).area / 1e6 > t.min_patch_km2 else []),
     ]
     growth = float(polygon.difference(own).area) / 1e6
-    return OutlineResult(_unprojected(polygon, crs), unclassified, assumed, debris_km2, growth, tuple(flags))
+    divides = _burnt(others, inside.shape, transform)
+    sigma = assumed_sigma_km2(whole, inside, is_wide, divides, cell_km2) if assumed else 0.0
+    return OutlineResult(_unprojected(polygon, crs), unclassified, assumed, debris_km2, growth, sigma, tuple(flags))
+
+
+def assumed_sigma_km2(mapped: Mask, reference: Mask, is_assumed: Mask, others: Mask, cell_km2: float) -> float:
+    """Standard deviation of an area of which a part of the margin was not seen, and taken as in the reference.
+
+    The unseen margin is taken to have moved as far as the seen one has on average, to an unknown side and as a whole:
+
+        sigma = A_moved / L_seen * L_assumed
+
+    with A_moved the area between the mapped and the reference outline where it was seen, and L the length of the
+    reference margin, divides left out, counted in cells, whose steps are in both alike. Where no margin was seen
+    nothing is known of it: sigma is the whole area that was assumed. The half pixel by which any margin is uncertain is
+    not in it (`geometry.buffer_sigma_km2`). Our own reasoning: no published formula is known to us.
+
+    Args:
+        mapped: ice of the outline, shape (rows, cols).
+        reference: cells of the reference outline, same shape.
+        is_assumed: cells in wide gaps, same shape.
+        others: cells of other glaciers' outlines, same shape.
+        cell_km2: area of a cell, km2.
+    """
+    from scipy.ndimage import binary_dilation
+
+    margin = _edge(reference) & ~binary_dilation(others, np.ones((3, 3)))
+    seen, assumed = int((margin & ~is_assumed).sum()), int((margin & is_assumed).sum())
+    if not assumed:
+        return 0.0
+    if not seen:
+        return float((reference & is_assumed).sum()) * cell_km2
+    moved = int(((mapped ^ reference) & ~is_assumed).sum())
+    return moved * assumed / seen * cell_km2
 
 
 def _too_much(share: float, limit: float, what: str) -> str:

@@ -209,6 +209,16 @@ def folder_of(inventory: str, glacier_id: str) -> str:
     return f"windows/{inventory}/{glacier_id}"
 
 
+def chosen_for(path: str) -> tuple[str, str]:
+    """Glacier and inventory of a window's path.
+
+    >>> chosen_for("windows/1985/taku/LT05_L2SP_058019_19850815_02_T1.tif")
+    ('taku', '1985')
+    """
+    _, inventory, glacier_id, _ = path.split("/")
+    return glacier_id, inventory
+
+
 def path_of(inventory: str, glacier_id: str, item: Item) -> str:
     """Path of a window below the provider's folder."""
     return f"{folder_of(inventory, glacier_id)}/{item.item_id}.tif"

@@ -5,7 +5,7 @@
 - a file that is there is whole: it is written under a temporary name, verified (size, checksum, opens with its
   reader), and only then renamed;
 - asking again changes nothing unless the provider's bytes changed; then the old file is kept under
-  `.superseded/`, and the sidecar of the new one names it;
+  `.superseded/`, and the sidecar of the new one names it; so is a file that a newer selection leaves out;
 - the archive is itself a valid mirror.
 
 What is in a file (months, boxes, ids) is the `content` its verification found: the archive finds files by it, so
@@ -18,7 +18,7 @@ import datetime as dt
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
@@ -143,6 +143,21 @@ class Archive:
             os.replace(part, target)
             _write_sidecar(target, found)
             return found, True
+
+    def keep_only(self, kept: Collection[SourceObject]) -> None:
+        """Put aside what lies in the folders of these objects beside them, as if it had been replaced.
+
+        For folders whose files are a selection: the newest one counts, and `objects` no longer gives what only an
+        earlier one had chosen.
+        """
+        stay = {self.file(one) for one in kept}
+        for folder in {file.parent for file in stay}:
+            for file, held in _described(folder).items():
+                if file.parent == folder and file not in stay:
+                    with self._lock(held.provider, held.path):
+                        self._put_aside(file, held)
+                        _sidecar(file).unlink()
+                        file.unlink()
 
     def verify(self, found: SourceObject) -> None:
         """Compare a stored file with its sidecar.

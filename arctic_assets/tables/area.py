@@ -51,7 +51,10 @@ class Outline(Table):
         uncertainty=NoUncertainty.SETTING,
     )
     flags: list[str] = column(
-        "What to know of the mapping: debris_from_rgi7, gaps_filled, assumed_as_rgi7, slc_off, nominal_date"
+        "What to know of the mapping: debris_from_rgi7; debris_unknown (no scene is as old as RGI7's outline, so ice "
+        "under debris is left out); debris_slope_unknown (no elevations: steep ground may be taken for debris); "
+        "gaps_filled; assumed_as_rgi7; growth_beyond_rgi7 (ice more than a pixel beyond RGI7: a larger glacier, or "
+        "seasonal snow); slc_off; single_scene (no other scene could outvote its snow); nominal_date (of a revision)"
     )
     share_unclassified: float | None = column(
         "Share of the reference outline that no scene shows",
@@ -61,6 +64,21 @@ class Outline(Table):
         warn=(None, 0.2),
         uncertainty=NoUncertainty.EXACT,
     )
+    share_assumed: float | None = column(
+        "Share of the reference outline in gaps too wide to fill, taken as in the reference",
+        unit="1",
+        nullable=True,
+        hard=(0, 1),
+        uncertainty="assumed_sigma_km2",
+    )
+    assumed_sigma_km2: float | None = column(
+        "Area uncertainty from the margin in these gaps, taken to have moved as far as the margin that was seen: area "
+        "between outline and reference where seen, times unseen over seen length of the margin; in area_sigma_km2 of "
+        "the area",
+        unit="km2",
+        nullable=True,
+        hard=(0, None),
+    )
     debris_km2: float | None = column(
         "Debris-covered ice taken from the reference",
         unit="km2",
@@ -68,7 +86,14 @@ class Outline(Table):
         hard=(0, 25000),
         uncertainty=NoUncertainty.NOT_ESTIMATED,
     )
-    thresholds: str | None = column("Thresholds of the mapping", nullable=True)
+    growth_km2: float | None = column(
+        "Ice beyond the reference outline",
+        unit="km2",
+        nullable=True,
+        hard=(0, 25000),
+        uncertainty=NoUncertainty.NOT_ESTIMATED,
+    )
+    thresholds: str | None = column("Thresholds of the mapping; a rule that was not applied says so", nullable=True)
     revision: int = column("0 as made by the platform; higher numbers are edits by a person", hard=(0, None))
     editor: str | None = column("Who edited the outline", nullable=True)
     reason: str | None = column("Why it was edited", nullable=True)
@@ -110,9 +135,15 @@ class Area(Table):
         "Upper bound of the resolution error: perimeter times half a pixel", unit="km2", positive=True
     )
     area_sigma_km2: float = column(
-        "Area uncertainty by the buffer method: half the difference of the outline grown and shrunk by half a pixel",
+        "Area uncertainty by the buffer method: half the difference of the outline grown and shrunk by half a pixel, "
+        "with assumed_sigma_km2 as root of the sum of squares",
         unit="km2",
         positive=True,
+    )
+    assumed_sigma_km2: float = column(
+        "The part of area_sigma_km2 that comes from margin no scene shows (outline); 0 where all is seen or drawn",
+        unit="km2",
+        hard=(0, None),
     )
     area_sigma_independent_km2: float = column(
         "Area uncertainty when the errors of boundary pieces of one pixel are independent: half a pixel times "

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +14,14 @@ import dagster as dg
 import geopandas as gpd
 import pytest
 import shapely
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.loader import LoadingContextForTest
+from click.testing import CliRunner
 
-from arctic_assets import glaciers
+from arctic_assets import glaciers, settings
 from arctic_assets.assets.members import neighbours_of
 from arctic_assets.assets.raw.revision import accept, ingest, newest
 from arctic_assets.assets.wiring import RawStore
-from arctic_assets.automation.build import Extent
+from arctic_assets.automation.build import Extent, select
+from arctic_assets.cli import main
 from arctic_assets.definitions import build_defs
 from arctic_assets.errors import SourceError
 from arctic_assets.outline_commands import import_file
@@ -26,6 +30,7 @@ from arctic_assets.sources.revisions import Given
 from arctic_assets.storage.archive import Archive
 from arctic_assets.tables import Outline
 from arctic_assets_tests.testkit.platform import Platform, platform
+from arctic_assets_tests.testkit.staleness import stale
 
 GLACIER, INVENTORY, OTHER = "engabreen", "2015", "austre_broeggerbreen"
 KEY = f"{GLACIER}|{INVENTORY}"
@@ -51,23 +56,6 @@ def store_of(found: Platform) -> RawStore:
     return RawStore(home=str(current.home), mirror=current.mirror, registry=str(current.glaciers))
 
 
-def stale(found: Platform, *names: str) -> set[str]:
-    """Partitions that Dagster itself calls stale (the UI: "unsynced"), as `asset partition`."""
-    graph = build_defs(found.current).resolve_asset_graph()
-    with found.instance() as instance:
-        resolver = CachingStaleStatusResolver(
-            instance=instance, asset_graph=graph, loading_context=LoadingContextForTest(instance)
-        )
-        asked = {}
-        for name in names:
-            key = dg.AssetKey.from_user_string(name)
-            definition = graph.get(key).partitions_def
-            assert definition is not None
-            for partition in definition.get_partition_keys():
-                asked[f"{name} {partition}"] = resolver.get_status(key, partition).value
-        return {what for what, status in asked.items() if status == "STALE"}
-
-
 GRAIN = ("raw/revision", "derived/outline", "derived/area")
 
 
@@ -89,6 +77,52 @@ def test_only_what_is_made_from_an_imported_outline_is_stale(built: Platform, tm
     assert all(GLACIER in what for what in follows)
     assert built.build(chosen("derived/area_change", "derived/volume"), own).is_good
     assert stale(built, *GRAIN, "derived/area_change", "derived/volume") == set()
+
+
+def printed(found: Platform, lines: list[str]) -> None:
+    """The command that `outline import` ends with, as a person copies it."""
+    words = shlex.split(lines[-1])
+    assert words[:2] == ["arctic-assets", "build"]
+    result = CliRunner().invoke(main, words[1:])
+    assert result.exit_code == 0, result.output
+
+
+def launched(found: Platform, lines: list[str]) -> None:
+    """The job that the sensor launches."""
+    with found.instance() as instance:
+        assert (
+            build_defs(found.current).resolve_job_def("import_revisions").execute_in_process(instance=instance).success
+        )
+
+
+@pytest.mark.parametrize("rebuild", [printed, launched])
+def test_after_an_import_and_its_rebuild_all_tables_are_new_and_nothing_is_stale(
+    built: Platform, tmp_path: Path, rebuild: Callable[[Platform, list[str]], None]
+) -> None:
+    built = Platform(replace(built.current, start_month="2019-01", start_year=2019))  # each partition takes its time
+    os.environ.update(settings.environment(built.current))
+    graph = build_defs(built.current).resolve_asset_graph()
+    chain = 'key:"derived/outline"+ and group:"derived"'
+    tables = [k.to_user_string() for k in select(graph, chain) if k.path[-1] != "outline"]
+    assert {f"derived/{name}" for name in ("area", "area_change", "thickness", "volume", "mass_balance", "trend")} < {
+        *tables
+    }
+    assert {f"derived/temperature_{name}" for name in ("monthly", "annual")} < {*tables}
+    assert stale(built, "derived/outline", *tables) == set()
+
+    lines = import_file(built.current, edited(built, tmp_path / "edited.gpkg"), Given())
+    built.warehouse.publish(built.current.published)
+    imported = time.time()
+    rebuild(built, lines)
+    assert stale(built, "raw/revision", "derived/outline", *tables) == set()
+    with built.instance() as instance:
+        for name in tables:
+            key = dg.AssetKey.from_user_string(name)
+            own = {p for p in instance.get_materialized_partitions(key) if p.split("|")[0] == GLACIER}
+            since = dg.AssetRecordsFilter(key, after_timestamp=imported)
+            anew = {r.partition_key for r in instance.fetch_materializations(since, limit=10_000).records}
+            assert own and own <= anew, name
+            assert {str(p).split("|")[0] for p in anew} == {GLACIER}, name
 
 
 def test_a_dropped_file_makes_only_its_own_outline_stale_though_all_are_materialised(built: Platform) -> None:

@@ -188,6 +188,31 @@ def reference_areas(values: list[tuple[str, dict[int, float]]]) -> Frames:
     return {MassBalance: rows(MassBalance, balance), Area: rows(Area, area)}
 
 
+def beside_reference(values: list[float | None]) -> Frames:
+    """Area of 2015 over that of RGI 7; None for a glacier that RGI 7 alone has."""
+    records = []
+    for name, ratio in named(values):
+        records.append({"glacier_id": name, "inventory": "rgi7", "area_km2": 50.0})
+        if ratio is not None:
+            records.append({"glacier_id": name, "inventory": "2015", "area_km2": 50.0 * ratio})
+    return {Area: rows(Area, records)}
+
+
+def dated_areas(values: list[dict[str, float]]) -> Frames:
+    """Areas by year of the image; that of 2001 is RGI 7's, others are of the inventory of their year."""
+    records = [
+        {
+            "glacier_id": name,
+            "inventory": "rgi7" if year == "2001" else year,
+            "image_date": dt.date(int(year), 8, 20),
+            "area_km2": km2,
+        }
+        for name, areas in named(values)
+        for year, km2 in areas.items()
+    ]
+    return {Area: rows(Area, records)}
+
+
 BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
     across.links_are_clear: Breaking(
         one_table(Outline, lambda overlap: {"inventory": "rgi7", "link_overlap": overlap}),
@@ -225,6 +250,15 @@ BREAKING: dict[Callable[[across.Tables], Judged], Breaking] = {
         one_table(Area, lambda km2: {"inventory": "rgi7", "area_km2": 100.0, "rgi_area_km2": km2}),
         good=[100.0, 99.6, 100.4, None],
         bad=99.4,
+        not_judged=1,
+    ),
+    across.area_is_near_the_reference: Breaking(
+        beside_reference, good=[1.0, 0.601, 1.399, None], bad=1.401, not_judged=1
+    ),
+    across.growth_is_small: Breaking(
+        dated_areas,
+        good=[{"1985": 100.0, "2001": 104.9}, {"2001": 100.0, "2015": 80.0}, {"1985": 10.0}],
+        bad={"1995": 100.0, "2001": 105.1},
         not_judged=1,
     ),
     across.perimeter_is_possible: Breaking(perimeters, good=[(1.001, 1), (59.0, 1), (500.0, 480)], bad=(61.0, 1)),
@@ -301,6 +335,18 @@ def test_rule_counts_exactly(rule: Rule, n_bad: int) -> None:
 @by_rule
 def test_rule_passes_without_rows(rule: Rule) -> None:
     assert judged(rule, {}) == Judged(0, [])
+
+
+def test_inventory_of_far_too_little_ice() -> None:
+    assert len(across.area_is_near_the_reference(tables(beside_reference([0.599]))).failures) == 1
+
+
+def test_growth_is_judged_from_image_to_image() -> None:
+    """In order of the dates, not of the names; RGI 7 takes its place among them."""
+    frames = dated_areas([{"1995": 100.0, "2001": 110.0, "2005": 109.0, "2015": 116.0}])
+    (failure,) = across.growth_is_small(tables(frames)).failures
+    assert list(failure.rows["inventory"]) == ["rgi7", "2015"]
+    assert list(failure.rows["inventory_before"]) == ["1995", "2005"]
 
 
 def test_outline_shorter_than_a_circle() -> None:
@@ -432,6 +478,7 @@ def test_numbers_without_an_uncertainty_are_these() -> None:
         "area.perimeter_km",
         "area.perimeter_outer_km",
         "area.perimeter_islands_km",
+        "outline.growth_km2",
         "thickness.thickness_max_m",
     }
     for why, names in ((NoUncertainty.NOT_GIVEN, of_sources), (NoUncertainty.NOT_ESTIMATED, not_estimated)):
@@ -441,6 +488,7 @@ def test_numbers_without_an_uncertainty_are_these() -> None:
 @pytest.mark.parametrize("model", TABLES, ids=lambda model: model.table())
 def test_no_sigma_can_be_0_where_that_says_exact(model: type[Table]) -> None:
     may_be_0 = {
+        "assumed_sigma_km2",  # all was seen, or drawn
         "area_repeatability_km2",  # two editors may draw the same area
         "change_sigma_km2", "change_sigma_independent_km2", "change_bound_km2", "rate_sigma_km2_yr",
         "rate_sigma_pct_yr",  # no part of the boundary is free to move
@@ -586,7 +634,9 @@ def test_what_was_changed_by_hand_is_found(built: Platform) -> None:
         assert (failed[key].severity, *numbers(failed[key])) == (severity, n_checked, n_failed), key
         assert failed[key].metadata["what to do"].value, key
     by_consequence = {
-        ("mass_balance", "reference_area_agrees"),  # of Engabreen's area
+        ("area", "is_near_the_reference"),  # of Engabreen's area, as the next two
+        ("area", "growth_is_small"),
+        ("mass_balance", "reference_area_agrees"),
         ("balance_period", "every_row_has_its_source"),  # of WGMS
         ("balance_model", "every_row_has_its_source"),
     }

@@ -58,6 +58,15 @@ def test_divides_do_not_count() -> None:
     assert row["change_bound_km2"] == pytest.approx(0.2 + 0.5)
 
 
+def test_margin_that_was_assumed_is_no_divide() -> None:
+    """Its part of an uncertainty does not shrink with the share that is free."""
+    old, new = areas(OLD, NEW).to_dict("records")
+    both = areas(OLD, NEW, free_share=[0.5, 0.5], assumed_sigma_km2=[0.0, 0.8 * new["area_sigma_km2"]])
+    (row,) = area_changes(both).to_dict("records")
+    second = np.hypot(0.5 * 0.6, 0.8) * new["area_sigma_km2"]
+    assert row["change_sigma_km2"] == pytest.approx(np.hypot(0.5 * old["area_sigma_km2"], second))
+
+
 @pytest.mark.parametrize(("area", "significant"), [(9.03, False), (9.01, True), (10.97, False), (10.99, True)])
 def test_significance(area: float, significant: bool) -> None:
     (row,) = area_changes(areas(OLD, ("a", "2024", area, 0.5, 0.4, NEW[5]))).to_dict("records")

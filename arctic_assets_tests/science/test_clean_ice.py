@@ -98,6 +98,8 @@ def true_km2(geom: Any) -> float:
         ((0.55, 0.55, 0.50, 0.40, -0.02), SNOWY, True, True),  # SWIR below zero after atmospheric correction
         (ROCK, CLEAR, False, True),
         (DIM_ROCK, CLEAR, False, True),  # red/SWIR 2.2: only blue tells it from ice
+        ((0.15, 0.16, 0.17, 0.18, 0.08), CLEAR, False, True),  # red/SWIR 2.1, NDSI 0.33: wet red rock
+        ((0.15, 0.15, 0.10, 0.08, 0.06), CLEAR, False, True),  # red/SWIR 1.7, NDSI 0.43: murky water
         ((0.06, 0.007, 0.006, 0.02, -0.02), CLEAR, False, True),  # noise in deep shadow, SWIR below zero
         (MEADOW, CLEAR, False, True),
         (WATER, 21952, False, True),
@@ -126,10 +128,13 @@ def test_thresholds_count_and_are_on_record() -> None:
     bands, qa = scene((disc(), (0.3, 0.25, 0.25, 0.2, 0.1), SNOWY))  # red/SWIR 2.5, NDSI 0.43
     assert clean_ice.classify(bands, qa)[0].any()
     assert not clean_ice.classify(bands, qa, Thresholds(ratio=2.6, ndsi=0.45))[0].any()
-    assert clean_ice.classify(bands, qa, Thresholds(ratio=2.6))[0].any(), "by NDSI"
+    assert not clean_ice.classify(bands, qa, Thresholds(ratio=2.6))[0].any()
+    assert not clean_ice.classify(bands, qa, Thresholds(ndsi=0.45))[0].any()
     assert not clean_ice.classify(bands, qa, Thresholds(blue=0.31))[0].any()
     assert Thresholds(ratio=2.6).text.startswith("ratio=2.6, ndsi=0.4, blue=0.05, swir_floor=0.005,")
     assert "min_patch_km2=0.01" in STANDARD.text and "buffer_m=500" in STANDARD.text
+    assert "debris_slope_deg=24," in STANDARD.text
+    assert "debris_slope_deg=not applied," in replace(STANDARD, debris_slope_deg=None).text
 
 
 def test_counts_are_refused() -> None:
@@ -161,7 +166,8 @@ def test_an_outline_follows_the_ice(radius: float) -> None:
     result = mapped(scene((disc(radius), ICE, SNOWY)))
     assert area_km2(result) == pytest.approx(true_km2(disc(radius)), rel=2e-3)
     assert shapely.hausdorff_distance(metres(result.geometry), disc(radius)) < 30
-    assert (result.share_unclassified, result.flags, result.reason) == (0, (), None)
+    grown = ("growth_beyond_rgi7",) if radius > RADIUS else ()
+    assert (result.share_unclassified, result.flags, result.reason) == (0, grown, None)
     growth = max(0.0, true_km2(disc(radius)) - true_km2(disc()))
     assert result.growth_km2 == pytest.approx(growth, abs=0.08)
 
@@ -284,6 +290,34 @@ def test_a_cloud_at_the_margin_neither_adds_nor_takes() -> None:
     assert result.share_assumed == pytest.approx(share, abs=0.01)
     assert result.share_unclassified == pytest.approx(share, abs=0.01)
     assert result.flags == ("gaps_filled", "assumed_as_rgi7")
+    assert result.assumed_sigma_km2 < 0.01, "nothing moved where the margin was seen"
+
+
+@pytest.mark.parametrize("retreat", [300, -300])
+def test_margin_under_a_cloud_is_as_uncertain_as_the_seen_one_moved(retreat: float) -> None:
+    """Under the cloud the outline is the old one: what it misses there lies within the stated uncertainty."""
+    now, cloud = disc(RADIUS - retreat), disc(700, RADIUS)
+    result = mapped(scene((now, ICE, SNOWY), (cloud, CLOUD, CLOUDY)))
+    missed = abs(area_km2(result) - true_km2(now))
+    hidden = disc().boundary.intersection(cloud).length / 1000
+    assert result.assumed_sigma_km2 == pytest.approx(0.3 * hidden, rel=0.2)
+    assert 0.5 * result.assumed_sigma_km2 < missed < result.assumed_sigma_km2
+    assert mapped(scene((now, ICE, SNOWY))).assumed_sigma_km2 == 0
+
+
+def test_uncertainty_of_unseen_margin_by_cells() -> None:
+    """Ten by ten cells that lost a row: 9 of 36 cells of the margin lie in the gap, or all, or those are a divide."""
+    reference = np.zeros((14, 14), bool)
+    reference[2:12, 2:12] = True
+    ice, gap, none = reference.copy(), np.zeros_like(reference), np.zeros_like(reference)
+    ice[2, :] = False
+    gap[:, 11] = True  # ten of the margin, one of which the ice has left too
+    assert clean_ice.assumed_sigma_km2(ice, reference, gap, none, 0.5) == pytest.approx(9 * 10 / 26 * 0.5)
+    assert clean_ice.assumed_sigma_km2(ice, reference, none, none, 0.5) == 0
+    assert clean_ice.assumed_sigma_km2(ice, reference, ~none, none, 0.5) == 100 * 0.5
+    beside = none.copy()
+    beside[1:13, 12] = True
+    assert clean_ice.assumed_sigma_km2(ice, reference, gap, beside, 0.5) == 0
 
 
 def test_another_scene_sees_below_the_cloud() -> None:
@@ -366,6 +400,11 @@ def test_vegetation_water_and_steep_ground_are_no_debris() -> None:
         looks = clean_ice.looks_like_debris(bands, slope_deg=slope)
         parts = clean_ice.debris_parts(ice, valid, looks, TRANSFORM, CRS, degrees(disc()))
         assert (parts is not None) is is_debris, cover
+        if cover == ROCK:  # where no slope is known, nothing is too steep
+            unknown = clean_ice.looks_like_debris(bands, slope_deg=np.full_like(slope, np.nan))
+            assert (unknown == clean_ice.looks_like_debris(bands)).all()
+            not_applied = replace(STANDARD, debris_slope_deg=None)
+            assert (unknown == clean_ice.looks_like_debris(bands, not_applied, slope)).all()
 
 
 def test_debris_that_touches_no_ice_is_dropped() -> None:

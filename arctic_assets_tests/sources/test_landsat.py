@@ -341,6 +341,7 @@ def test_a_window_is_read_once(mirror: tuple[Path, landsat.Bounds, dict[str, Any
     item = found(folder, box, "1985")[0]
     archive = Archive(tmp_path / "raw")
     path = landsat.path_of("1985", "west_gulkana", item)
+    assert landsat.chosen_for(path) == ("west_gulkana", "1985")
     outcomes: list[object] = []
 
     def transfer(part: Path, held: Any) -> Delivery | None:

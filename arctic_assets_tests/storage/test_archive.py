@@ -99,6 +99,24 @@ def test_changed_bytes_keep_the_old_file_and_name_it(archive: Archive) -> None:
     assert len(list((archive.root / ".superseded").rglob("fog.zip.*"))) == 4
 
 
+def test_a_newer_selection_puts_aside_what_it_leaves_out(archive: Archive) -> None:
+    def put(path: str, content: bytes = b"data") -> SourceObject:
+        found, _ = archive.store(PRODUCT, path, bring(content), accept)
+        assert found is not None
+        return found
+
+    stays, goes, beside = put("windows/taku/a.tif"), put("windows/taku/b.tif", b"bad"), put("windows/yuri/a.tif")
+    below = put("windows/taku/more/c.tif")
+    archive.keep_only([stays])
+    assert archive.objects("wgms") == [stays, below, beside]
+    assert archive.get("wgms", goes.path) is None
+    ((aside, was),) = archive.replaced("wgms").items()
+    assert was == goes and aside.read_bytes() == b"bad"
+    assert put(goes.path, b"bad") in archive.objects("wgms"), "it may be chosen again"
+    archive.keep_only([])
+    assert len(archive.objects("wgms")) == 4
+
+
 @pytest.mark.parametrize("has_old", [False, True])
 @pytest.mark.parametrize(
     ("marks", "verify"),

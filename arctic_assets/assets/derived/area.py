@@ -1,5 +1,6 @@
 """derived/area."""
 
+import math
 from typing import Any
 
 import dagster as dg
@@ -24,14 +25,14 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The asset."""
 
     @table_asset(
-        Area, partitions, deps=["derived/outline", "raw/revision", "raw/rgi7"], code_version="2", kinds={"shapely"}
+        Area, partitions, deps=["derived/outline", "raw/revision", "raw/rgi7"], code_version="3", kinds={"shapely"}
     )
     def area(context: dg.AssetExecutionContext, store: RawStore, warehouse: Warehouse) -> Made:
         """Both are geodesic. The perimeter counts rock islands and leaves out divides within the glacier. The area has
         the record's upper bound (perimeter times half a pixel), the buffer method (half the difference of the outline
-        grown and shrunk by half a pixel), and what is left when errors along the boundary are independent; where
-        several editors drew the same image, their scatter. `free_share` is the part of the perimeter that is no divide
-        shared with a neighbour.
+        grown and shrunk by half a pixel, with what margin under cloud may have moved, which is taken as in RGI 7), and
+        what is left when errors along the boundary are independent; where several editors drew the same image, their
+        scatter. `free_share` is the part of the perimeter that is no divide shared with a neighbour.
         """
         wanted = scope(context.partition_keys)
         outlines = warehouse.rows(Outline, wanted[["glacier_id", "inventory"]])
@@ -72,13 +73,15 @@ def _measured(
     geom = shapely.from_wkb(outline["geometry"])
     perimeter = geometry.geodesic_perimeter_km(geom)
     half_pixel_m = outline["half_pixel_m"]
+    assumed = 0.0 if pd.isna(outline["assumed_sigma_km2"]) else float(outline["assumed_sigma_km2"])
     areas = [geometry.geodesic_area_km2(revisions.geometry(archive.file(o))) for o in by_editors]
     repeated = len(areas) > 1
     return {
         **{k: outline[k] for k in ("glacier_id", "inventory", "image_date", "origin", "half_pixel_m", "is_synthetic")},
         "area_km2": geometry.geodesic_area_km2(geom),
         "area_bound_km2": geometry.half_pixel_bound_km2(perimeter.total_km, half_pixel_m),
-        "area_sigma_km2": geometry.buffer_sigma_km2(geom, half_pixel_m),
+        "area_sigma_km2": math.hypot(geometry.buffer_sigma_km2(geom, half_pixel_m), assumed),
+        "assumed_sigma_km2": assumed,
         "area_sigma_independent_km2": geometry.independent_sigma_km2(perimeter.total_km, half_pixel_m),
         "area_repeatability_km2": area_change.repeatability(areas) if repeated else None,
         "n_digitisations": len(areas),

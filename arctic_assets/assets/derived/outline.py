@@ -4,23 +4,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from arctic_assets.assets.members import members_of, outline_files, outlines_of
+from arctic_assets.assets.raw.landsat import chosen
 from arctic_assets.assets.raw.revision import newest
 from arctic_assets.assets.wiring import Made, RawStore, gap_reasons, table_asset
 from arctic_assets.glaciers import Registry
-from arctic_assets.partitions import Partitions, scope
+from arctic_assets.partitions import PER_GLACIER, Partitions, scope
 from arctic_assets.provenance import SourceObject
-from arctic_assets.science import clean_ice, geometry
+from arctic_assets.science import clean_ice, geometry, sia
 from arctic_assets.science.links import Unresolved
-from arctic_assets.sources import landsat, revisions, rgi7
+from arctic_assets.sources import dem, landsat, revisions, rgi7
 from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Outline
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
 STANDARD = clean_ice.STANDARD
@@ -30,7 +33,7 @@ class MappingConfig(dg.Config):
     """Thresholds of the mapping on Landsat; those of a row are recorded in it."""
 
     ratio: float = Field(default=STANDARD.ratio, gt=0, description="red over SWIR above which a cell is ice")
-    ndsi: float = Field(default=STANDARD.ndsi, ge=-1, le=1, description="NDSI above which a cell in shadow is ice")
+    ndsi: float = Field(default=STANDARD.ndsi, ge=-1, le=1, description="NDSI above which a cell is ice, with `ratio`")
     blue: float = Field(default=STANDARD.blue, ge=0, le=1, description="least blue reflectance of ice")
     buffer_m: float = Field(default=STANDARD.buffer_m, ge=0, description="how far ice may lie beyond the reference, m")
     min_patch_km2: float = Field(default=STANDARD.min_patch_km2, ge=0, description="smaller patches and holes go, km2")
@@ -42,6 +45,22 @@ class MappingConfig(dg.Config):
     def thresholds(self) -> clean_ice.Thresholds:
         """All thresholds, with these in place."""
         return replace(STANDARD, **{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class Debris(NamedTuple):
+    """Debris-covered parts of a glacier, as far as they can be told.
+
+    Attributes:
+        parts: polygons in EPSG:4326, or None.
+        used: what they were found on.
+        thresholds: those of the mapping, with the rules that were not applied left out.
+        flags: of every outline (`debris_unknown`), or of one that has such parts (`debris_slope_unknown`).
+    """
+
+    parts: "BaseGeometry | None"
+    used: list[SourceObject]
+    thresholds: clean_ice.Thresholds
+    flags: list[str]
 
 
 class Reference(NamedTuple):
@@ -58,8 +77,12 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     @table_asset(
         Outline,
         partitions,
-        deps=["raw/rgi7", "raw/landsat", "raw/revision"],
-        code_version="3",
+        deps=[
+            *("raw/rgi7", "raw/dem", "raw/revision"),
+            # where debris lies, the scenes of other inventories tell
+            dg.AssetDep(["raw", "landsat"], partition_mapping=PER_GLACIER),
+        ],
+        code_version="4",
         kinds={"geopandas"},
     )
     def outline(
@@ -69,7 +92,9 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         `rgi7` is the union of the glacier's RGI 7 members, dated by their `src_date`, without shared divides; and
         an inventory of a year is clean ice on the late-summer Landsat scenes around it: band ratio and NDSI on surface
         reflectance, several scenes vote, debris-covered parts from RGI 7, growth limited to 500 m beyond RGI 7, RGI 7
-        divides, no steps in the boundary. Thresholds and flags stand in the row. Too much cloud or no scene is a gap.
+        divides, no steps in the boundary. Debris-covered is what lies inside RGI 7, looks like debris and is less steep
+        than 24 degrees (Copernicus DEM) on the newest scenes, of any inventory, that are not younger than RGI 7's.
+        Thresholds and flags stand in the row. Too much cloud or no scene is a gap.
         """
         wanted = scope(context.partition_keys)
         archive = store.archive
@@ -197,22 +222,20 @@ class _Mapper:
     def __init__(self, archive: Archive, thresholds: clean_ice.Thresholds) -> None:
         self._archive = archive
         self._thresholds = thresholds
-        self._held: dict[str, list[SourceObject]] = {}
-        for held in archive.objects(landsat.PRODUCT.provider):
-            self._held.setdefault(held.path.rpartition("/")[0], []).append(held)
-        self._debris: dict[str, tuple[BaseGeometry | None, list[SourceObject]]] = {}
+        self._chosen = chosen(archive)
+        self._dem = {str(o.content["glacier_id"]): o for o in archive.objects(dem.PRODUCT.provider)}
+        self._debris: dict[str, Debris] = {}
         self._beside: dict[str, list[BaseGeometry]] = {}
 
     def row(self, reference: Reference, inventory: str) -> dict[str, Any] | str:
         """The row, or the reason why there is none (empty when no scene is archived)."""
         import shapely
 
-        key = reference.row["glacier_id"]
-        held = self._held.get(landsat.folder_of(inventory, key), [])
+        held = self._chosen.get((reference.row["glacier_id"], inventory), [])
         if not held:
             return ""
         scenes, ice, valid = self._classified(held)
-        debris, debris_from = self._debris_of(reference)
+        debris = self._debris_of(reference)
         found = clean_ice.outline(
             ice,
             valid,
@@ -220,13 +243,18 @@ class _Mapper:
             scenes[0].crs,
             reference.geometry,
             self._beside_of(reference),
-            debris,
+            debris.parts,
             self._thresholds,
         )
         if found.geometry is None:
             return f"{found.reason} ({', '.join(s.item_id for s in scenes)})"
-        used = [*held, *(debris_from if found.debris_km2 else [])]
-        slc = ["slc_off"] if any(s.is_slc_off for s in scenes) else []
+        used = [*held, *(debris.used if found.debris_km2 else [])]
+        flags = [
+            *found.flags,
+            *(debris.flags if found.debris_km2 or debris.parts is None else []),
+            *(["slc_off"] if any(s.is_slc_off for s in scenes) else []),
+            *(["single_scene"] if len(scenes) == 1 else []),
+        ]
         return {
             **reference.row,
             "inventory": inventory,
@@ -236,10 +264,13 @@ class _Mapper:
             "method": f"clean ice on {len(scenes)} Landsat scene(s) ({', '.join(sorted({s.sensor for s in scenes}))})",
             "scene_ids": [s.item_id for s in scenes],
             "half_pixel_m": geometry.half_pixel_of([s.item_id for s in scenes]),
-            "flags": [*found.flags, *slc],
+            "flags": flags,
             "share_unclassified": found.share_unclassified,
+            "share_assumed": found.share_assumed,
+            "assumed_sigma_km2": found.assumed_sigma_km2,
             "debris_km2": found.debris_km2,
-            "thresholds": self._thresholds.text,
+            "growth_km2": found.growth_km2,
+            "thresholds": debris.thresholds.text,
             "source_ids": sorted({*reference.row["source_ids"], *(o.source_id for o in used)}),
             "is_synthetic": reference.row["is_synthetic"] or any(o.is_synthetic for o in used),
         }
@@ -259,23 +290,56 @@ class _Mapper:
             self._beside[key] = list(beside.geometry)
         return self._beside[key]
 
-    def _debris_of(self, reference: Reference) -> "tuple[BaseGeometry | None, list[SourceObject]]":
-        """Debris-covered parts, from the newest archived scenes that are not younger than the reference."""
+    def _debris_of(self, reference: Reference) -> Debris:
+        """Debris-covered parts, the same for all inventories: of the newest set of scenes not younger than RGI7's."""
         key = reference.row["glacier_id"]
         if key not in self._debris:
-            date = reference.row["image_date"]
+            date = str(reference.row["image_date"] or "")
             sets = [
                 own
-                for folder, own in self._held.items()
-                if folder.endswith(f"/{key}") and date and all(str(o.content["date"]) <= str(date) for o in own)
+                for (glacier_id, _), own in self._chosen.items()
+                if glacier_id == key and all(str(o.content["date"]) <= date for o in own)
             ]
             newest_set = max(sets, key=lambda own: max(str(o.content["date"]) for o in own), default=[])
-            self._debris[key] = (None, [])
-            if newest_set:
-                scenes, ice, valid = self._classified(newest_set)
-                looks = clean_ice.looks_like_debris(scenes[0].bands, self._thresholds)
-                parts = clean_ice.debris_parts(
-                    ice, valid, looks, scenes[0].transform, scenes[0].crs, reference.geometry, self._thresholds
-                )
-                self._debris[key] = (parts, newest_set)
+            self._debris[key] = self._debris_on(newest_set, reference)
         return self._debris[key]
+
+    def _debris_on(self, held: list[SourceObject], reference: Reference) -> Debris:
+        """Debris-covered parts on these scenes. Elevations are read where there is something that may be steep."""
+        if not held:
+            return Debris(None, [], self._thresholds, ["debris_unknown"])
+        scenes, ice, valid = self._classified(held)
+        first = scenes[0]
+
+        def parts(slope_deg: "NDArray[np.float32] | None") -> "BaseGeometry | None":
+            looks = clean_ice.looks_like_debris(first.bands, self._thresholds, slope_deg)
+            return clean_ice.debris_parts(
+                ice, valid, looks, first.transform, first.crs, reference.geometry, self._thresholds
+            )
+
+        found = parts(None)
+        if found is None:
+            return Debris(None, held, self._thresholds, [])
+        heights = self._dem.get(reference.row["glacier_id"])
+        if heights is None:
+            return Debris(found, held, replace(self._thresholds, debris_slope_deg=None), ["debris_slope_unknown"])
+        return Debris(parts(self._slope_deg(heights, first)), [*held, heights], self._thresholds, [])
+
+    def _slope_deg(self, held: SourceObject, like: landsat.Scene) -> "NDArray[np.float32]":
+        """Slope on a scene's grid, degrees, of the elevations as they are; NaN where there are none."""
+        from rasterio.warp import Resampling, reproject
+
+        heights, crs, transform = dem.read(self._archive.file(held))
+        slope = np.full(like.qa.shape, np.nan, np.float32)
+        reproject(
+            np.degrees(sia.slope(heights, abs(transform.a), smooth_m=0)).astype(np.float32),
+            slope,
+            src_transform=transform,
+            src_crs=crs,
+            dst_transform=like.transform,
+            dst_crs=like.crs,
+            src_nodata=np.nan,
+            dst_nodata=np.nan,
+            resampling=Resampling.bilinear,
+        )
+        return slope

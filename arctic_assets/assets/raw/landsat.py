@@ -12,6 +12,7 @@ from arctic_assets.provenance import Delivery, SourceObject
 from arctic_assets.sources import landsat as source
 from arctic_assets.sources.base import Missing, Origin, Remote, Unchanged
 from arctic_assets.sources.origins import WindowOrigin
+from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 
 Bounds = tuple[float, float, float, float]
@@ -49,7 +50,8 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """Landsat Collection 2 Level-2 scenes of 15 July to 20 September within two years of an inventory's nominal
         year: found through STAC, the clearest over the glacier taken, and a window of blue, green, red, NIR, SWIR and
-        QA kept as one COG with item id, date and sensor. The reference inventory `rgi7` has none.
+        QA kept as one COG with item id, date and sensor. The newest choice counts: windows that it leaves out are put
+        aside; where nothing is found, the last choice stays. The reference inventory `rgi7` has none.
         """
         import shapely
 
@@ -62,6 +64,7 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
         boxes = {key: source.box_of(shapely.box(*around)) for key, around in bounds.items()}
         whole = Acquired()
         gaps = {}
+        before = chosen(store.archive)
         for row in wanted.itertuples():
             if row.glacier_id in reasons:
                 gaps[str(row.partition)] = reasons[row.glacier_id]
@@ -77,14 +80,24 @@ def build(partitions: Partitions) -> list[dg.AssetsDefinition]:
                     else [_window(row.inventory, row.glacier_id, item, boxes[row.glacier_id]) for item in found]
                 )
                 got = store.acquire(WindowOrigin(origin, _cut), windows)
-            whole.objects += got.objects
+            store.archive.keep_only(got.objects)
+            objects = got.objects or before.get((row.glacier_id, row.inventory), [])
+            whole.objects += objects
             whole.n_new += got.n_new
-            if not got.objects:
+            if not objects:
                 gaps[str(row.partition)] = "; ".join(m.reason for m in got.missing)
         warehouse.record(whole.objects, asset="raw/landsat", partitions=context.partition_keys, gaps=gaps)
         return whole.result(gaps)
 
     return [landsat]
+
+
+def chosen(archive: Archive) -> dict[tuple[str, str], list[SourceObject]]:
+    """The windows that were chosen last, by glacier and inventory, sorted by item id."""
+    found: dict[tuple[str, str], list[SourceObject]] = {}
+    for held in archive.objects(source.PRODUCT.provider):
+        found.setdefault(source.chosen_for(held.path), []).append(held)
+    return found
 
 
 def _window(inventory: str, glacier_id: str, item: source.Item, bounds: Bounds) -> Window:

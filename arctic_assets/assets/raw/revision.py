@@ -117,7 +117,7 @@ def ingest(store: RawStore, warehouse: Warehouse, partitions: Partitions, wanted
     """Take what lies in `<home>/revisions/`; what is refused is set aside with its reason, and stops nothing else.
 
     A file with an outline of a partition that is not wanted stays, for a run that covers it: only what is materialised
-    makes what lies downstream stale.
+    makes outline and area stale.
     """
     folder = store.settings.home / "revisions"
     every = set(partitions.inventory_glaciers.get_partition_keys())
