@@ -94,7 +94,7 @@ class Outcome:
 
 
 def select(graph: AssetGraph, selection: str | None) -> list[dg.AssetKey]:
-    """Assets that a selection string names (`*`, `raw/era5+`, `group:derived`), upstream first.
+    """Assets that a selection string names (`*`, `key:"raw/era5"+`, `group:derived`), upstream first.
 
     Raises:
         SettingsError: it names nothing.
