@@ -51,7 +51,7 @@ def test_build_sums_up(built: Platform) -> None:
     assert cells == ["derived.mass_balance", str(len(balances)), "3", str(len(gaps))]
     n_gaps = len(built.warehouse.gaps())
     assert f"{n_gaps} partitions without data; the most frequent reasons (all: provenance.gap):" in result.output
-    assert "checks: 7 passed, 0 failed\n" in result.output
+    assert "checks: 9 passed, 0 failed\n" in result.output
     assert "SYNTHETIC data" in result.output
     home = built.current.home
     assert f"raw files   {home}/raw\nDuckDB      {home}/arctic.duckdb\nexports     {home}/exports\n" in result.output
@@ -88,13 +88,13 @@ def test_check_of_severity_error_is_an_exit_code(built: Platform) -> None:
         connection.execute("UPDATE derived.area SET area_km2 = 99999 WHERE glacier_id = 'engabreen'")
     result = build(built, "--select", "derived/area", "--glacier", "geitlandsjokull")
     assert result.exit_code == 1
-    assert "checks: 4 passed, 3 failed\n" in result.output
+    assert "checks: 4 passed, 5 failed\n" in result.output
     assert "  ERROR derived/area: fits_model\n" in result.output
     assert "  WARN derived/area: agrees_with_rgi\n" in result.output
 
     result = build(built, "--select", "derived/area", "--glacier", "engabreen")
     assert result.exit_code == 0
-    assert "checks: 7 passed, 0 failed\n" in result.output
+    assert "checks: 9 passed, 0 failed\n" in result.output
 
 
 def test_warning_is_shown_and_is_no_exit_code(built: Platform) -> None:
@@ -102,7 +102,7 @@ def test_warning_is_shown_and_is_no_exit_code(built: Platform) -> None:
         connection.execute("DELETE FROM derived.area WHERE glacier_id = 'engabreen'")
     result = build(built, "--select", "derived/area", "--glacier", "geitlandsjokull")
     assert result.exit_code == 0
-    assert "checks: 6 passed, 1 failed\n  WARN derived/area: no_glacier_is_missing\n" in result.output
+    assert "checks: 8 passed, 1 failed\n  WARN derived/area: no_glacier_is_missing\n" in result.output
 
 
 def test_message_with_brackets_is_printed_as_it_is(built: Platform) -> None:
@@ -282,7 +282,9 @@ def test_live_names_the_accounts_and_fails_soon_without_a_network(no_network: No
         assert f"    get it at: {account.register}\n    where it goes: {account.key}\n" in accounts
     for asset, url in (("raw/fog", fog.VERSIONS_URL), ("raw/rgi7", rgi7.CKAN_URL.partition("?")[0])):
         _, _, message = told.partition(f"failed: {asset}\n")
-        assert message.startswith("  arctic_assets.errors.SourceError: a provider cannot be reached or breaks off\n")
+        assert message.startswith(
+            "  arctic_assets.errors.UnavailableError: a provider cannot be reached or breaks off\n"
+        )
         assert f"in: {url}\n" in message.partition("failed:")[0]
     assert told.count("got: Connection refused (attempt 2 of 2)\n") == 3  # raw/amce too
     assert told.count("not run, because an upstream asset failed: ") == 23

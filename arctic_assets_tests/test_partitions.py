@@ -122,7 +122,7 @@ def test_whole_build_is_a_handful_of_runs(defs: dg.Definitions, partitions: Part
             assert graph.get(asset).parent_keys - graph.external_asset_keys <= set(seen)
             seen.append(asset)
     assert set(seen) == graph.materializable_asset_keys
-    assert len(runs) <= 11
+    assert len(runs) <= 12
 
 
 def test_glaciers_apart_in_the_registry_are_runs_of_their_own(defs: dg.Definitions, partitions: Partitions) -> None:

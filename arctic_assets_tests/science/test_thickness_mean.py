@@ -140,7 +140,7 @@ def test_fields_of_the_table() -> None:
     assert fields["sea_level_mm"] == pytest.approx(fields["mass_gt"] / 361.8)
     own = table_fields(MILLAN, product(thick, FULL, CELL_M2, 0.01))
     others = {"glacier_id", "rgi6_ids", "source_ids", "is_synthetic", "run_id", "code_version", "recorded_at"}
-    of_the_asset = {"origin", "n_products", "record_relative_sigma", "record_is_lower_bound"}
+    of_the_asset = {"origin", "n_products", "record_relative_sigma", "record_is_lower_bound", "parameters"}
     of_the_mean = {"spread_m", "thickness_sigma_low_m", "thickness_sigma_high_m"}
     columns = {column.name for column in Thickness.columns()}
     assert set(own) == set(fields) == columns - others - of_the_asset - of_the_mean

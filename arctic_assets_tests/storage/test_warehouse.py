@@ -181,6 +181,7 @@ def test_dates_and_lists_survive(warehouse: Warehouse) -> None:
             "area_km2": [8.0, 2.0],
             "area_bound_km2": 0.5,
             "area_sigma_km2": 0.4,
+            "assumed_sigma_km2": 0.0,
             "area_sigma_independent_km2": 0.02,
             "n_digitisations": 0,
             "free_share": 1.0,
