@@ -22,7 +22,7 @@ class ExportConfig(dg.Config):
         default=True,
         description="Leave out what is made from the tables as they are, of the atlas the pages that are. Else all.",
     )
-    dry_run: bool = Field(default=False, description="Say in the log what would run, and run nothing.")
+    dry_run: bool = updates.DRY
 
 
 def build(partitions: Partitions) -> dg.Definitions:
@@ -42,14 +42,11 @@ def build(partitions: Partitions) -> dg.Definitions:
             plans += [(f'key:"{ATLAS}"', Extent(pages))] if pages else []
         updates.carry_out(context, partitions, plans, config.dry_run)
 
-    @dg.graph(
-        name="rebuild_exports",
-        description="Write the exports that are stale: workbook, Parquet tables, coverage map, and pages of the atlas.",
+    job = updates.job(
+        "rebuild_exports",
+        stale,
+        "Write the exports that are stale: workbook, Parquet tables, coverage map, and pages of the atlas.",
     )
-    def rebuild_exports() -> None:
-        stale()
-
-    job = rebuild_exports.to_job(executor_def=dg.in_process_executor, tags={"arctic_assets/intent": "rebuild_exports"})
 
     @dg.schedule(
         job=job,

@@ -31,7 +31,7 @@ CAUSE = "arctic_assets/cause"
 """Tag that says why a run was asked for; runs that are part of it carry it too, as those of provider and version."""
 GLACIERS = "arctic_assets/glaciers"
 """Tag of a run of `import_revisions`: the glaciers that it builds, separated by commas."""
-_DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
+DRY = Field(default=False, description="Say in the log what would run, and run nothing.")
 _FIRST = "First month, YYYY-MM; empty for the first there is."
 _LAST = "Last month, YYYY-MM; empty for the last that has ended."
 MONTHS = 'key:"raw/era5" or key:"derived/temperature_monthly"'
@@ -49,7 +49,7 @@ class MonthConfig(dg.Config):
 
     start: str = Field(default="", description="First month, YYYY-MM; empty for the last month that was published.")
     end: str = Field(default="", description="Last month, YYYY-MM; empty for the same as `start`.")
-    dry_run: bool = _DRY
+    dry_run: bool = DRY
 
 
 class GlacierConfig(dg.Config):
@@ -62,7 +62,7 @@ class GlacierConfig(dg.Config):
     )
     start: str = Field(default="", description=_FIRST)
     end: str = Field(default="", description=_LAST)
-    dry_run: bool = _DRY
+    dry_run: bool = DRY
 
 
 class WholeConfig(dg.Config):
@@ -71,14 +71,14 @@ class WholeConfig(dg.Config):
     selection: str = Field(default="*", description="Assets in Dagster's selection syntax; * for everything.")
     start: str = Field(default="", description=_FIRST)
     end: str = Field(default="", description=_LAST)
-    dry_run: bool = _DRY
+    dry_run: bool = DRY
 
 
 class SourceConfig(dg.Config):
     """Which raw asset to ask its provider for again; what is made from it follows."""
 
     assets: list[str] = Field(description="Raw assets, e.g. [raw/fog]. Unchanged files are not fetched again.")
-    dry_run: bool = _DRY
+    dry_run: bool = DRY
 
 
 class CheckConfig(dg.Config):
@@ -127,13 +127,6 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
     def compared(context: dg.OpExecutionContext, config: CheckConfig, store: RawStore) -> None:
         _compare(context, store, config.deadline_s)
 
-    def job(name: str, op: Callable[..., Any], description: str) -> dg.JobDefinition:
-        @dg.graph(name=name, description=description)
-        def body() -> None:
-            op()
-
-        return body.to_job(executor_def=dg.in_process_executor, tags={"arctic_assets/intent": name})
-
     return [
         job(
             "update_latest_month",
@@ -147,6 +140,16 @@ def jobs(partitions: Partitions) -> list[dg.JobDefinition]:
         job("import_revisions", drawn, "Take corrected outlines from <home>/revisions/ and build what they change."),
         job("check_sources", compared, "Look whether providers still have the files that the archive holds."),
     ]
+
+
+def job(name: str, op: Callable[..., Any], description: str) -> dg.JobDefinition:
+    """A job by intent: one op, which plans and runs what the intent means."""
+
+    @dg.graph(name=name, description=description)
+    def body() -> None:
+        op()
+
+    return body.to_job(executor_def=dg.in_process_executor, tags={"arctic_assets/intent": name})
 
 
 def chain(*assets: str) -> str:
@@ -317,15 +320,16 @@ def mirror_root(store: RawStore) -> Path | None:
 
 def raw_assets_of(provider: str) -> list[str]:
     """Keys of the raw assets that archive a provider's files."""
-    from arctic_assets.definitions import RAW_MODULES
-
-    keys = (f"raw/{module.__name__.rpartition('.')[2]}" for module in RAW_MODULES)
-    return sorted(key for key in keys if provider_of(key) == provider)
+    return sorted(key for key, its in _providers().items() if its == provider)
 
 
 def provider_of(asset: str) -> str:
     """Provider of the files that a raw asset archives; empty for an asset that there is not."""
+    return _providers().get(asset, "")
+
+
+def _providers() -> dict[str, str]:
+    """Provider by key of the raw asset."""
     from arctic_assets.definitions import RAW_MODULES
 
-    providers = {module.__name__.rpartition(".")[2]: module.source.PRODUCT.provider for module in RAW_MODULES}
-    return str(providers.get(asset.removeprefix("raw/"), ""))
+    return {f"raw/{module.__name__.rpartition('.')[2]}": module.source.PRODUCT.provider for module in RAW_MODULES}

@@ -26,12 +26,15 @@ from arctic_assets.storage.archive import Archive
 from arctic_assets.storage.warehouse import Warehouse
 from arctic_assets.tables import Area, BalanceModel, BalancePeriod, MassBalance, Outline, TemperatureMonthly
 
+ASSUMED_SIGMA_M_WE = 0.34
+"""Mean random error of glaciological balances in Zemp et al. (2013, The Cryosphere 7, 1227), cited from memory."""
+
 
 class ObservationConfig(dg.Config):
     """What is assumed where the database says nothing."""
 
     assumed_sigma_m_we: float = Field(
-        default=0.34,
+        default=ASSUMED_SIGMA_M_WE,
         gt=0,
         le=2,
         description="Uncertainty (one standard deviation, m w.e.) of an annual balance that is reported without one. "
@@ -44,7 +47,7 @@ class BalancePeriodConfig(dg.Config):
     """What is assumed where a publication says nothing."""
 
     assumed_sigma_m_we_yr: float = Field(
-        default=0.34,
+        default=ASSUMED_SIGMA_M_WE,
         gt=0,
         le=2,
         description="Uncertainty (one standard deviation, m w.e. a year) of a published mean balance that is printed "
